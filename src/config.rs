@@ -1,0 +1,203 @@
+//! Config: every option with its meaning, unit, default and range.
+
+use std::path::PathBuf;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::model::Consistency;
+
+/// When an acknowledged write is safe from a crash of the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// Before it is acknowledged: on disk (fdatasync) on a majority. The default.
+    #[default]
+    Always,
+    /// At most this many milliseconds after it is acknowledged (1 to 60,000). A crash of the process
+    /// alone loses nothing.
+    Interval {
+        /// Milliseconds between two fdatasync calls.
+        interval_ms: u64,
+    },
+    /// Never: nothing is written to disk, and the store is empty after a restart.
+    Memory,
+}
+
+/// Which format large values are compressed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CompressionAlgorithm {
+    /// RFC 1950.
+    #[default]
+    Zlib,
+    /// RFC 1952.
+    Gzip,
+}
+
+/// How large values are compressed. A value is kept compressed only when that makes it smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compression {
+    /// Whether values above the threshold are compressed. Default: true.
+    pub enabled: bool,
+    /// Default: zlib.
+    pub algorithm: CompressionAlgorithm,
+    /// Encoded values larger than this are compressed, bytes. Default: 1,024.
+    pub threshold_bytes: usize,
+    /// 0 (none) to 9 (smallest). Default: 6.
+    pub level: u32,
+}
+
+impl Default for Compression {
+    fn default() -> Compression {
+        Compression { enabled: true, algorithm: CompressionAlgorithm::Zlib, threshold_bytes: 1024, level: 6 }
+    }
+}
+
+/// Every option of a store. `Config::default()` is a store in memory; give it a `data_dir` and it is durable.
+///
+/// ```
+/// use concord_kv::{Concord, Config};
+/// let db = Concord::open(Config::default())?;
+/// # Ok::<(), concord_kv::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Directory that holds everything stored; created with mode 0700. `None`: in memory only.
+    pub data_dir: Option<PathBuf>,
+    /// Default: `Always` (in memory when there is no `data_dir`).
+    pub durability: Durability,
+    /// Level of reads that name none. Default: `Leader`.
+    pub default_read_consistency: Consistency,
+    /// How large values are compressed.
+    pub compression: Compression,
+    /// Largest encoded value, bytes (1,024 to 64 MiB). Default: 16 MiB.
+    pub value_bytes_max: usize,
+    /// How often expired records are removed from memory, milliseconds (10 to 3,600,000). They are
+    /// invisible from their deadline on, whatever this is. Default: 1,000.
+    pub expiry_interval_ms: u64,
+    /// The log is compacted by a snapshot when it has grown by this many bytes since the last one
+    /// (at least 1 MiB). Default: 64 MiB.
+    pub snapshot_log_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data_dir: None,
+            durability: Durability::Always,
+            default_read_consistency: Consistency::Leader,
+            compression: Compression::default(),
+            value_bytes_max: limits::VALUE_BYTES_MAX_DEFAULT,
+            expiry_interval_ms: 1_000,
+            snapshot_log_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    /// A durable store in this directory, everything else as by default.
+    pub fn at(data_dir: impl Into<PathBuf>) -> Config {
+        Config { data_dir: Some(data_dir.into()), ..Config::default() }
+    }
+
+    /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
+    /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
+    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`.
+    pub fn or_environment(self) -> Result<Config> {
+        self.or_variables(|name| std::env::var(name).ok())
+    }
+
+    fn or_variables(mut self, variable: impl Fn(&str) -> Option<String>) -> Result<Config> {
+        let unset = Config::default();
+        if self.data_dir.is_none() {
+            self.data_dir = variable("CONCORD_DATA_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        }
+        if let (true, Some(text)) = (self.durability == unset.durability, variable("CONCORD_DURABILITY")) {
+            self.durability = parse_durability(&text)?;
+        }
+        let level_is_unset = self.default_read_consistency == unset.default_read_consistency;
+        if let (true, Some(text)) = (level_is_unset, variable("CONCORD_READ_CONSISTENCY")) {
+            self.default_read_consistency = parse_consistency(&text)?;
+        }
+        if let Some(text) = variable("CONCORD_AUTH_ENABLED") {
+            if !matches!(text.as_str(), "" | "false" | "0") {
+                return Err(invalid("CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it"));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Refuses values outside their ranges with `invalid_config`.
+    pub fn validate(&self) -> Result<()> {
+        let checks = [
+            (
+                !matches!(self.durability, Durability::Interval { interval_ms } if !(1..=60_000).contains(&interval_ms)),
+                "durability: an interval is 1 to 60000 milliseconds",
+            ),
+            (self.compression.level <= 9, "compression.level is 0 to 9"),
+            (
+                (1024..=limits::VALUE_BYTES_MAX_CEILING).contains(&self.value_bytes_max),
+                "value_bytes_max is 1024 to 67108864",
+            ),
+            ((10..=3_600_000).contains(&self.expiry_interval_ms), "expiry_interval_ms is 10 to 3600000"),
+            (self.snapshot_log_bytes >= 1024 * 1024, "snapshot_log_bytes is at least 1048576"),
+        ];
+        checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })
+    }
+
+    /// Whether anything is written to disk.
+    pub fn is_durable(&self) -> bool {
+        self.data_dir.is_some() && self.durability != Durability::Memory
+    }
+}
+
+/// Reads `always`, `memory` or a number of milliseconds.
+pub fn parse_durability(text: &str) -> Result<Durability> {
+    match text {
+        "always" => Ok(Durability::Always),
+        "memory" => Ok(Durability::Memory),
+        number => number
+            .parse()
+            .map(|interval_ms| Durability::Interval { interval_ms })
+            .map_err(|_| invalid(format!("durability is `always`, `memory` or milliseconds, not `{number}`"))),
+    }
+}
+
+/// Reads `eventual`, `leader` or `strong`.
+pub fn parse_consistency(text: &str) -> Result<Consistency> {
+    match text {
+        "eventual" => Ok(Consistency::Eventual),
+        "leader" => Ok(Consistency::Leader),
+        "strong" => Ok(Consistency::Strong),
+        other => Err(invalid(format!("consistency is `eventual`, `leader` or `strong`, not `{other}`"))),
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explicit_settings_win_over_the_environment() {
+        let variables = |name: &str| match name {
+            "CONCORD_DATA_DIR" => Some("/from/environment".to_owned()),
+            "CONCORD_DURABILITY" => Some("250".to_owned()),
+            _ => None,
+        };
+        let config = Config::at("/explicit").or_variables(variables).unwrap();
+        assert_eq!(config.data_dir, Some(PathBuf::from("/explicit")));
+        assert_eq!(config.durability, Durability::Interval { interval_ms: 250 });
+        let config = Config::default().or_variables(variables).unwrap();
+        assert_eq!(config.data_dir, Some(PathBuf::from("/from/environment")));
+    }
+
+    #[test]
+    fn values_outside_their_range_are_refused() {
+        let config = Config { compression: Compression { level: 10, ..Default::default() }, ..Config::default() };
+        assert_eq!(config.validate().unwrap_err().kind(), ErrorKind::InvalidConfig);
+        assert_eq!(parse_durability("sometimes").unwrap_err().kind(), ErrorKind::InvalidConfig);
+        assert!(Config::default().validate().is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+//! Command: what the log carries and every replica applies.
+
+use super::Condition;
+
+/// One operation together with the time at which the service accepted it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Command<'a> {
+    /// Wall clock of the service that accepted the operation, milliseconds since the Unix epoch.
+    /// The state machine's time is the maximum of all stamps so far.
+    pub stamp_ms: u64,
+    /// What to do.
+    pub operation: Operation<'a>,
+}
+
+/// What a command does. Values are in stored form (see `encoding::stored`).
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Operation<'a> {
+    Put {
+        item: PutItem<'a>,
+        condition: Condition<'a>,
+    },
+    Delete {
+        key: &'a [u8],
+        condition: Condition<'a>,
+    },
+    Touch {
+        key: &'a [u8],
+        deadline_ms: u64,
+    },
+    Increment {
+        key: &'a [u8],
+        by: i64,
+        initial: i64,
+        deadline_ms: Option<u64>,
+    },
+    PutMany(Vec<PutItem<'a>>),
+    DeleteMany(Vec<&'a [u8]>),
+    TouchMany(Vec<(&'a [u8], u64)>),
+    /// Removes up to `limit` records whose deadline has passed at the command's stamp.
+    Expire {
+        limit: u32,
+    },
+}
+
+/// One record to write.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct PutItem<'a> {
+    pub key: &'a [u8],
+    pub stored: &'a [u8],
+    pub deadline_ms: Option<u64>,
+}

@@ -1,0 +1,15 @@
+//! Nouns: pure data that the rest of the house speaks in.
+
+mod command;
+mod condition;
+mod options;
+mod record;
+mod reply;
+mod value;
+
+pub(crate) use command::{Command, Operation, PutItem};
+pub use condition::Condition;
+pub use options::{Compress, Consistency, ReadOptions, Write};
+pub use record::{Record, RecordView};
+pub use reply::Reply;
+pub use value::{Encoded, Value};

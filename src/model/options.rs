@@ -1,0 +1,102 @@
+//! Options of reads and writes, as every face passes them down.
+
+use super::Condition;
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// This node's own applied state, without asking anybody; may be stale.
+    Eventual,
+    /// The leader's applied state under its lease: linearizable as long as clocks drift less than the margin.
+    #[default]
+    Leader,
+    /// Linearizable without any assumption about clocks: a quorum confirms.
+    Strong,
+}
+
+/// Options of a read. `ReadOptions::default()` reads at the configured level with the usual timeout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ReadOptions {
+    /// Level of this read; `None` takes the configured default.
+    pub consistency: Option<Consistency>,
+    /// Milliseconds that the read may wait for its barrier; `None` is 5,000.
+    pub timeout_ms: Option<u64>,
+}
+
+/// Whether a value is compressed before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Compress {
+    /// As configured: above the threshold, when that makes it smaller.
+    #[default]
+    Auto,
+    /// Whatever its size, when that makes it smaller.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A write, as every face hands it to [`Kv::submit`](crate::Kv::submit). Values are encoded (CBOR);
+/// TTLs are milliseconds from now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write<'a> {
+    /// Stores a value. Without a TTL any old TTL is removed. Answers [`Reply::Done`](crate::Reply::Done).
+    Put {
+        /// 1 to 1,024 bytes.
+        key: &'a [u8],
+        /// One encoded value.
+        value: &'a [u8],
+        /// Lifetime in milliseconds, at least 1.
+        ttl_ms: Option<u64>,
+        /// What must hold.
+        condition: Condition<'a>,
+        /// Whether to compress.
+        compress: Compress,
+    },
+    /// Removes a key; done as well when it is missing (unless a condition says otherwise).
+    /// Answers [`Reply::Done`](crate::Reply::Done).
+    Delete {
+        /// 1 to 1,024 bytes.
+        key: &'a [u8],
+        /// What must hold.
+        condition: Condition<'a>,
+    },
+    /// Makes the remaining lifetime of an existing key `ttl_ms`. Answers
+    /// [`Reply::Done`](crate::Reply::Done), or `not_found`.
+    Touch {
+        /// 1 to 1,024 bytes.
+        key: &'a [u8],
+        /// Lifetime in milliseconds, at least 1.
+        ttl_ms: u64,
+    },
+    /// Adds to an integer atomically. A missing key counts as `initial` first and takes `ttl_ms`;
+    /// an existing key keeps its lifetime. Answers [`Reply::Integer`](crate::Reply::Integer), or
+    /// `not_an_integer`, or `value_too_large` when the sum leaves 64 bits.
+    Increment {
+        /// 1 to 1,024 bytes.
+        key: &'a [u8],
+        /// What to add; may be negative.
+        by: i64,
+        /// What a missing key counts as before the addition.
+        initial: i64,
+        /// Lifetime of a key that this call creates, in milliseconds.
+        ttl_ms: Option<u64>,
+    },
+    /// Stores up to 500 values, all or none; of duplicate keys the last wins.
+    /// Each item is key, encoded value and TTL. Answers [`Reply::Done`](crate::Reply::Done).
+    PutMany {
+        /// Key, encoded value and lifetime in milliseconds of each record.
+        items: &'a [(&'a [u8], &'a [u8], Option<u64>)],
+        /// Whether to compress.
+        compress: Compress,
+    },
+    /// Removes up to 500 keys, all or none; missing ones too. Answers [`Reply::Done`](crate::Reply::Done).
+    DeleteMany {
+        /// The keys.
+        keys: &'a [&'a [u8]],
+    },
+    /// Sets the remaining lifetimes of up to 500 keys. Answers [`Reply::Touched`](crate::Reply::Touched).
+    TouchMany {
+        /// Key and lifetime in milliseconds of each.
+        items: &'a [(&'a [u8], u64)],
+    },
+}
