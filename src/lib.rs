@@ -1,11 +1,35 @@
 //! Concord: an embedded, strongly consistent key-value store. One durable Raft node inside your program.
+//!
+//! ```
+//! use concord_kv::{Concord, Config};
+//!
+//! let dir = tempfile::tempdir().unwrap();
+//! let db = Concord::open(Config::at(dir.path()))?;
+//! db.kv().put("flags:dark_mode", true).wait()?; // on disk when this returns
+//! assert_eq!(db.kv().get("flags:dark_mode")?, Some(true.into()));
+//! # Ok::<(), concord_kv::Error>(())
+//! ```
+//!
+//! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
+//! `state_machine` (deterministic content); `storage` (files); `raft` (consensus); `service` (verbs);
+//! `concord` (the handle).
 #![forbid(unsafe_code)]
 
+mod concord;
 mod config;
+mod encoding;
 mod error;
 pub mod limits;
 mod model;
+mod raft;
+mod service;
+mod state_machine;
+mod storage;
 
-pub use config::{Compression, CompressionAlgorithm, Config, Durability};
+pub use concord::{Concord, Status};
+pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Compress, Condition, Consistency, Encoded, ReadOptions, Record, RecordView, Reply, Value, Write};
+pub use raft::{Member, MemberRole, NodeState, RaftStatus};
+pub use service::{Guard, Kv, Pending, PutOptions};
+pub use state_machine::View;

@@ -16,7 +16,7 @@ pub const VALUE_DEPTH_MAX: usize = 128;
 pub const BATCH_OPS_MAX: usize = 500;
 
 /// Most bytes of all items in one bulk operation. Beyond it: `value_too_large`.
-pub const BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Longest TTL, 1,000 years. Beyond it: `invalid_ttl`.
 pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;

@@ -36,9 +36,9 @@ pub(crate) enum Operation<'a> {
     PutMany(Vec<PutItem<'a>>),
     DeleteMany(Vec<&'a [u8]>),
     TouchMany(Vec<(&'a [u8], u64)>),
-    /// Removes up to `limit` records whose deadline has passed at the command's stamp.
+    /// Removes every record whose deadline has passed at `up_to_ms` and at the state machine's time.
     Expire {
-        limit: u32,
+        up_to_ms: u64,
     },
 }
 

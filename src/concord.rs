@@ -1,0 +1,143 @@
+//! Concord: the open handle.
+
+use std::sync::Arc;
+
+use crate::config::{Config, Durability};
+use crate::error::{Error, ErrorKind, Result};
+use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus};
+use crate::service::{Clock, Kv, remove_expired};
+use crate::storage::{DataDir, Identity};
+
+/// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
+/// closes when it is told to, or with the last clone.
+///
+/// ```
+/// use concord_kv::{Concord, Config};
+///
+/// let db = Concord::open(Config::default())?; // in memory; Config::at("dir") is durable
+/// db.kv().put("user:1", "Alice").wait()?;
+/// assert_eq!(db.kv().get("user:1")?, Some("Alice".into()));
+/// db.close()?;
+/// # Ok::<(), concord_kv::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Concord {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    node: Arc<Node>,
+    kv: Kv,
+    cluster_id: u128,
+}
+
+/// What a store knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Identity of the cluster, the same on every member.
+    pub cluster_id: u128,
+    /// Consensus as this node sees it.
+    pub raft: RaftStatus,
+    /// How many records there are; expired ones count until they are removed.
+    pub size: u64,
+    /// Memory that they take, bytes, about.
+    pub memory_bytes: u64,
+    /// Revision of the last change.
+    pub revision: u64,
+    /// Bytes of log that the next snapshot would free.
+    pub log_bytes: u64,
+    /// Why writes have stopped for good, when they have.
+    pub failure: Option<String>,
+}
+
+impl Concord {
+    /// Opens a store and blocks until it has recovered and can serve.
+    ///
+    /// # Errors
+    /// `invalid_config`; `locked` when another process has the data directory; `corrupt` when a stored file
+    /// is damaged (nothing is changed then); `io`.
+    pub fn open(config: Config) -> Result<Concord> {
+        config.validate()?;
+        let durable_dir = config.data_dir.as_ref().filter(|_| config.durability != Durability::Memory);
+        let data_dir = durable_dir.map(|dir| DataDir::open(dir)).transpose()?;
+        let identity = match &data_dir {
+            Some(dir) => dir.identity(),
+            None => random_identity()?,
+        };
+        let options = NodeOptions {
+            data_dir,
+            node_id: identity.node_id,
+            durability: config.durability,
+            snapshot_log_bytes: config.snapshot_log_bytes,
+        };
+        let node = Arc::new(Node::open(options)?);
+        let clock = Clock::system();
+        clock.advance_to(node.machine().time_ms());
+        node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
+        let kv = Kv::new(node.clone(), clock, &config);
+        Ok(Concord { inner: Arc::new(Inner { node, kv, cluster_id: identity.cluster_id }) })
+    }
+
+    /// The key-value verbs.
+    pub fn kv(&self) -> &Kv {
+        &self.inner.kv
+    }
+
+    /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`.
+    ///
+    /// # Errors
+    /// None today; a cluster may have some.
+    pub fn status(&self) -> Result<Status> {
+        let Inner { node, cluster_id, .. } = &*self.inner;
+        let machine = node.machine();
+        let mut raft = node.status();
+        if node.is_closed() {
+            raft.state = NodeState::Shutdown;
+        }
+        Ok(Status {
+            cluster_id: *cluster_id,
+            raft,
+            size: machine.len(),
+            memory_bytes: machine.memory_bytes(),
+            revision: machine.revision(),
+            log_bytes: node.log_bytes(),
+            failure: node.failure(),
+        })
+    }
+
+    /// The members of the cluster.
+    ///
+    /// # Errors
+    /// As [`Concord::status`].
+    pub fn members(&self) -> Result<Vec<Member>> {
+        Ok(self.inner.node.status().members)
+    }
+
+    /// SHA-256 over the whole content: equal on replicas at the same revision.
+    ///
+    /// # Errors
+    /// `corrupt` when a stored value cannot be read.
+    pub fn digest(&self) -> Result<[u8; 32]> {
+        self.inner.node.machine().digest()
+    }
+
+    /// Waits for the writes that are on their way, then stops; everything afterwards answers `closed`.
+    /// Closing twice is fine.
+    ///
+    /// # Errors
+    /// None today.
+    pub fn close(&self) -> Result<()> {
+        self.inner.node.close();
+        Ok(())
+    }
+}
+
+/// Names for a new cluster and its first node, from the operating system's randomness.
+fn random_identity() -> Result<Identity> {
+    let mut bytes = [0; 24];
+    getrandom::fill(&mut bytes).map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
+    let (cluster_id, node_id) = bytes.split_at(16);
+    let word = |bytes: &[u8]| bytes.iter().fold(0u128, |word, byte| word << 8 | u128::from(*byte));
+    // Node ids stay positive in languages whose integers are signed, and are never 0.
+    Ok(Identity { cluster_id: word(cluster_id), node_id: (word(node_id) as u64 >> 1) | 1 })
+}

@@ -1,0 +1,203 @@
+//! Machine store: Raft's state machine on ours, with its snapshots.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use openraft::impls::leader_id_adv::LeaderId;
+use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend, Snapshot, SnapshotMeta};
+
+use super::entry::{put_position, put_stored_membership, read_position, read_stored_membership};
+use super::types::{LogId, Outcomes, Peer, StoredMembership, Types};
+use crate::encoding::wire::WireReader;
+use crate::error::{ErrorKind, Result};
+use crate::state_machine::{SnapshotHeader, StateMachine, View, load_snapshot};
+use crate::storage::{SnapshotFile, SnapshotStore};
+
+type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
+type SnapshotOf = Snapshot<LeaderId<u64, u64>, u64, Peer, SnapshotData>;
+
+/// What a snapshot consists of: a file, or the live store when nothing is kept on disk.
+pub(super) enum SnapshotData {
+    File(SnapshotFile),
+    Live(View),
+}
+
+pub(super) struct MachineStore {
+    machine: StateMachine,
+    /// `None` when nothing is kept on disk.
+    snapshots: Option<SnapshotStore>,
+    last_applied: Option<LogId>,
+    membership: StoredMembership,
+    /// Set when the node stops, so that a snapshot under way is given up.
+    closing: Arc<AtomicBool>,
+    /// How many outcomes the last entry had, as a guess for the next one.
+    capacity: usize,
+}
+
+impl MachineStore {
+    pub(super) fn new(
+        machine: StateMachine,
+        snapshots: Option<SnapshotStore>,
+        closing: Arc<AtomicBool>,
+    ) -> MachineStore {
+        let membership = StoredMembership::default();
+        MachineStore { machine, snapshots, last_applied: None, membership, closing, capacity: 1 }
+    }
+
+    fn meta(&self) -> Meta {
+        SnapshotMeta { last_log_id: self.last_applied, last_membership: self.membership.clone() }
+    }
+}
+
+impl RaftStateMachine<Types> for MachineStore {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.last_applied, self.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some(entry) = entries.next().await {
+            let (entry, responder) = entry?;
+            let mut outcomes = Vec::new();
+            match entry.payload {
+                EntryPayload::Blank => {}
+                EntryPayload::Normal(batch) => {
+                    if responder.is_some() {
+                        outcomes.reserve(self.capacity);
+                    }
+                    let wanted = responder.is_some();
+                    let machine = &self.machine;
+                    machine
+                        .apply(&batch.0, |outcome| {
+                            if wanted {
+                                outcomes.push(outcome);
+                            }
+                        })
+                        .map_err(io::Error::other)?;
+                    self.capacity = outcomes.len().max(1);
+                }
+                EntryPayload::Membership(membership) => {
+                    self.membership = StoredMembership::new(Some(entry.log_id), membership);
+                }
+            }
+            self.last_applied = Some(entry.log_id);
+            if let Some(responder) = responder {
+                responder.send(Outcomes(outcomes));
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let view = self.machine.view(0);
+        let header = view.snapshot_header(&self.machine);
+        SnapshotBuilder {
+            meta: self.meta(),
+            header,
+            view: Some(view),
+            snapshots: self.snapshots.clone(),
+            closing: self.closing.clone(),
+        }
+    }
+
+    async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
+        let SnapshotData::File(file) = snapshot else {
+            return Err(io::Error::other("a snapshot from another node comes as a file"));
+        };
+        let mut reader = file.open().map_err(io::Error::other)?;
+        let (_, header) = decode_header(reader.header()).map_err(io::Error::other)?;
+        load_snapshot(&self.machine, header, || reader.next_block()).map_err(io::Error::other)?;
+        self.membership = meta.last_membership.clone();
+        self.last_applied = meta.last_log_id;
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
+        let Some(snapshots) = &self.snapshots else {
+            let live = SnapshotData::Live(self.machine.view(0));
+            return Ok(self.last_applied.map(|_| Snapshot { meta: self.meta(), snapshot: live }));
+        };
+        let Some(file) = snapshots.latest() else { return Ok(None) };
+        let reader = file.open().map_err(io::Error::other)?;
+        let (meta, _) = decode_header(reader.header()).map_err(io::Error::other)?;
+        Ok(Some(Snapshot { meta, snapshot: SnapshotData::File(file) }))
+    }
+}
+
+/// Writes one snapshot, on a thread of its own, while the state machine goes on.
+pub(super) struct SnapshotBuilder {
+    meta: Meta,
+    header: SnapshotHeader,
+    view: Option<View>,
+    snapshots: Option<SnapshotStore>,
+    closing: Arc<AtomicBool>,
+}
+
+impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
+        let Some(view) = self.view.take() else {
+            return Err(io::Error::other("a snapshot builder builds once"));
+        };
+        let meta = self.meta.clone();
+        let Some(snapshots) = self.snapshots.clone() else {
+            return Ok(Snapshot { meta, snapshot: SnapshotData::Live(view) });
+        };
+        let header = encode_header(&meta, &self.header);
+        let closing = self.closing.clone();
+        let file = tokio::task::spawn_blocking(move || write_until_there_is_room(&snapshots, &header, &view, &closing))
+            .await
+            .map_err(io::Error::other)?;
+        Ok(Snapshot { meta, snapshot: SnapshotData::File(file.map_err(io::Error::other)?) })
+    }
+}
+
+/// A full disk is no reason to stop the node: reads go on, and the snapshot is tried again.
+fn write_until_there_is_room(
+    snapshots: &SnapshotStore,
+    header: &[u8],
+    view: &View,
+    closing: &AtomicBool,
+) -> Result<SnapshotFile> {
+    loop {
+        let written = snapshots.create(header).and_then(|mut writer| {
+            view.write_snapshot(|block| match closing.load(Ordering::Relaxed) {
+                true => Err(ErrorKind::Closed.into()),
+                false => writer.write_block(block),
+            })?;
+            writer.finish()
+        });
+        match written {
+            Err(error) if crate::storage::is_disk_full(&error) && !closing.load(Ordering::Relaxed) => {
+                std::thread::sleep(std::time::Duration::from_millis(500));
+            }
+            written => return written,
+        }
+    }
+}
+
+fn encode_header(meta: &Meta, header: &SnapshotHeader) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_position(&mut out, meta.last_log_id.as_ref());
+    put_stored_membership(&mut out, &meta.last_membership);
+    header.encode(&mut out);
+    out
+}
+
+fn decode_header(bytes: &[u8]) -> Result<(Meta, SnapshotHeader)> {
+    let mut reader = WireReader::new(bytes);
+    let last_log_id = read_position(&mut reader)?;
+    let last_membership = read_stored_membership(&mut reader)?;
+    let header = SnapshotHeader::decode(&mut reader)?;
+    reader.finish()?;
+    Ok((SnapshotMeta { last_log_id, last_membership }, header))
+}

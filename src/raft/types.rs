@@ -1,0 +1,89 @@
+//! Types: what the Raft library is instantiated with.
+
+use std::fmt;
+
+use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
+use openraft::raft::responder::Responder;
+use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
+use openraft_rt_tokio::TokioRuntime;
+
+use crate::state_machine::Outcome;
+use crate::storage::Payload;
+
+/// The type configuration of this crate's Raft.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Types;
+
+impl RaftTypeConfig for Types {
+    type D = Batch;
+    type R = Outcomes;
+    type NodeId = u64;
+    type Node = Peer;
+    type Term = u64;
+    type LeaderId = leader_id_adv::LeaderId<u64, u64>;
+    type Vote = openraft::Vote<Self::LeaderId>;
+    type Payload = EntryPayload<Batch, u64, Peer>;
+    type Entry = openraft::Entry<Self::LeaderId, Self::Payload>;
+    type AsyncRuntime = TokioRuntime;
+    type Responder<T>
+        = Answer<T>
+    where
+        T: OptionalSend + 'static;
+    type Batch<T>
+        = InlineBatch<T>
+    where
+        T: OptionalSend + 'static;
+    type ErrorSource = BoxedErrorSource;
+}
+
+pub(super) type LogId = openraft::LogId<leader_id_adv::LeaderId<u64, u64>>;
+pub(super) type Membership = openraft::Membership<u64, Peer>;
+pub(super) type StoredMembership = openraft::StoredMembership<leader_id_adv::LeaderId<u64, u64>, u64, Peer>;
+
+/// The commands of many callers, encoded, as one log entry.
+#[derive(Clone)]
+pub(super) struct Batch(pub(super) Payload);
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes of commands", self.0.len())
+    }
+}
+
+/// What became of each command of a batch, in order.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes(pub(super) Vec<Outcome>);
+
+impl fmt::Display for Outcomes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} outcomes", self.0.len())
+    }
+}
+
+/// Where another member is reached. Its identity is the node id; the address may change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Peer {
+    pub(super) address: String,
+}
+
+/// Runs when an entry was applied or refused. Dropped without having run, it drops what it captured,
+/// which then answers for itself.
+pub(super) struct Answer<T>(Box<dyn FnOnce(T) + Send>);
+
+impl<T> Answer<T> {
+    pub(super) fn new(f: impl FnOnce(T) + Send + 'static) -> Answer<T> {
+        Answer(Box::new(f))
+    }
+}
+
+impl<T: OptionalSend + 'static> Responder<Types, T> for Answer<T> {
+    fn on_complete(self, result: T) {
+        (self.0)(result);
+    }
+}

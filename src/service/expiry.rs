@@ -1,0 +1,41 @@
+//! Expiry: proposes the removal of what has expired. Reads hide it from its deadline on already.
+
+use std::sync::Weak;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::Clock;
+use crate::model::{Command, Operation};
+use crate::raft::Node;
+
+/// About how many records one command removes, so that no write waits long behind it.
+const RECORDS_PER_COMMAND: usize = 1_000;
+
+/// Runs until the node closes.
+pub(crate) async fn remove_expired(node: Weak<Node>, clock: Clock, interval_ms: u64) {
+    let mut tick = tokio::time::interval(Duration::from_millis(interval_ms));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            let Some(node) = node.upgrade().filter(|node| !node.is_closed()) else { return };
+            let now_ms = clock.now_ms();
+            let due = if node.is_leader() { node.machine().expiry_due(now_ms, RECORDS_PER_COMMAND) } else { None };
+            let Some(up_to_ms) = due else { break };
+            let (sender, applied) = oneshot::channel();
+            let command = Command { stamp_ms: now_ms, operation: Operation::Expire { up_to_ms } };
+            let proposed = node.propose(
+                &command,
+                Box::new(move |reply| {
+                    let _ = sender.send(reply.is_ok());
+                }),
+            );
+            drop(node);
+            // Refused (a full disk, say): tried again at the next tick.
+            if proposed.is_err() || applied.await != Ok(true) {
+                break;
+            }
+        }
+    }
+}

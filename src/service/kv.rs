@@ -1,0 +1,225 @@
+//! Kv: the key-value verbs in the form that every face builds on: encoded values, explicit options.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::{Clock, Pending};
+use crate::config::{Compression, Config};
+use crate::encoding::{check, stored};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
+use crate::model::{Command, Compress, Condition, Operation, PutItem, ReadOptions, RecordView, Reply, Write};
+use crate::raft::{Done, Node};
+use crate::state_machine::View;
+
+/// The key-value verbs of an open store. Get it from [`Concord::kv`](crate::Concord::kv).
+///
+/// The methods named like the verbs (`put`, `get`, ...) take and give native values; `read`, `view`,
+/// `submit` and `call` carry encoded ones and are what the bindings of other languages are made of.
+pub struct Kv {
+    pub(super) node: Arc<Node>,
+    pub(super) clock: Clock,
+    compression: Compression,
+    value_bytes_max: usize,
+    default_consistency: crate::model::Consistency,
+}
+
+impl Kv {
+    pub(crate) fn new(node: Arc<Node>, clock: Clock, config: &Config) -> Kv {
+        Kv {
+            node,
+            clock,
+            compression: config.compression,
+            value_bytes_max: config.value_bytes_max,
+            default_consistency: config.default_read_consistency,
+        }
+    }
+
+    /// Reads one record without queue, task or copy: `f` gets it while it is borrowed from the store.
+    /// `None` when it is missing or expired. On a single node every level costs the same.
+    ///
+    /// Keep `f` short and do not write to the store from within it.
+    ///
+    /// # Errors
+    /// `invalid_key`, `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
+    pub fn read<T>(&self, key: &[u8], options: &ReadOptions, f: impl FnOnce(RecordView<'_>) -> T) -> Result<Option<T>> {
+        check_key(key)?;
+        self.barrier(options)?;
+        self.node.machine().read(key, || self.clock.now_ms(), f)
+    }
+
+    /// A point in time of the whole store, for several reads that belong together. Writes go on meanwhile.
+    ///
+    /// # Errors
+    /// `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
+    pub fn view(&self, options: &ReadOptions) -> Result<View> {
+        self.barrier(options)?;
+        Ok(self.node.machine().view(self.clock.now_ms()))
+    }
+
+    fn barrier(&self, options: &ReadOptions) -> Result<()> {
+        let level = options.consistency.unwrap_or(self.default_consistency);
+        self.node.read_barrier(level, options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT))
+    }
+
+    /// Starts a write and returns at once. `done` runs exactly once, on an internal thread, when the write is
+    /// committed and applied or has failed; it must be quick and must not block. When this returns an
+    /// error the write was refused: nothing was done and `done` is never called.
+    ///
+    /// # Errors
+    /// The checks of the contract, in its order (key, TTL and condition, value, cluster).
+    pub fn submit(
+        &self,
+        write: Write<'_>,
+        timeout_ms: Option<u64>,
+        done: impl FnOnce(Result<Reply>) + Send + 'static,
+    ) -> Result<()> {
+        self.start(write, timeout_ms, Box::new(done))
+    }
+
+    /// The same, blocking this thread until the answer is there.
+    ///
+    /// # Errors
+    /// As [`Kv::submit`], and `unknown_outcome` when there is no answer in time: the write may have happened.
+    pub fn call(&self, write: Write<'_>, timeout_ms: Option<u64>) -> Result<Reply> {
+        self.pending(write, timeout_ms, |reply| reply).wait()
+    }
+
+    pub(super) fn pending<T>(&self, write: Write<'_>, timeout_ms: Option<u64>, convert: fn(Reply) -> T) -> Pending<T> {
+        let wait_ms = timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT);
+        Pending::start(wait_ms, convert, |done| self.start(write, timeout_ms, done))
+    }
+
+    fn start(&self, write: Write<'_>, timeout_ms: Option<u64>, done: Done) -> Result<()> {
+        self.check(&write)?;
+        let sealed = self.seal_values(&write)?;
+        if timeout_ms == Some(0) {
+            return Err(ErrorKind::Timeout.into());
+        }
+        let stamp_ms = self.clock.now_ms();
+        self.node.propose(&Command { stamp_ms, operation: operation(&write, stamp_ms, sealed.as_slice()) }, done)
+    }
+
+    /// Keys, then TTLs and conditions, of every item.
+    fn check(&self, write: &Write<'_>) -> Result<()> {
+        match *write {
+            Write::Put { key, ttl_ms, condition, .. } => {
+                check_key(key)?;
+                check_ttl(ttl_ms, ErrorKind::InvalidTtl)?;
+                self.check_condition(condition)
+            }
+            Write::Delete { key, condition } => {
+                check_key(key)?;
+                self.check_condition(condition)
+            }
+            Write::Touch { key, ttl_ms } => {
+                check_key(key)?;
+                check_ttl(Some(ttl_ms), ErrorKind::InvalidTtl)
+            }
+            Write::Increment { key, ttl_ms, .. } => {
+                check_key(key)?;
+                check_ttl(ttl_ms, ErrorKind::InvalidTtl)
+            }
+            Write::PutMany { items, .. } => {
+                check_batch(items.len())?;
+                items.iter().try_for_each(|(key, _, _)| check_key(key))?;
+                items.iter().try_for_each(|(_, _, ttl_ms)| check_ttl(*ttl_ms, ErrorKind::InvalidTtl))
+            }
+            Write::DeleteMany { keys } => {
+                check_batch(keys.len())?;
+                keys.iter().try_for_each(|key| check_key(key))
+            }
+            Write::TouchMany { items } => {
+                check_batch(items.len())?;
+                items.iter().try_for_each(|(key, _)| check_key(key))?;
+                items.iter().try_for_each(|(_, ttl_ms)| check_ttl(Some(*ttl_ms), ErrorKind::InvalidTouchOperation))
+            }
+        }
+    }
+
+    fn seal_values<'a>(&self, write: &Write<'a>) -> Result<Sealed<'a>> {
+        match *write {
+            Write::Put { value, compress, .. } => Ok(Sealed::One([self.seal(value, compress)?])),
+            Write::PutMany { items, compress } => {
+                let seal = |(_, value, _): &(&'a [u8], &'a [u8], Option<u64>)| self.seal(value, compress);
+                let values = items.iter().map(seal).collect::<Result<Vec<_>>>()?;
+                let bytes: usize = values.iter().map(|value| value.len()).sum();
+                if bytes > limits::BATCH_BYTES_MAX {
+                    let max = limits::BATCH_BYTES_MAX;
+                    let message = format!("a bulk operation holds at most {max} bytes, this one has {bytes}; split it");
+                    return Err(Error::new(ErrorKind::ValueTooLarge, message));
+                }
+                Ok(Sealed::Many(values))
+            }
+            _ => Ok(Sealed::Many(Vec::new())),
+        }
+    }
+
+    fn seal<'a>(&self, value: &'a [u8], compress: Compress) -> Result<Cow<'a, [u8]>> {
+        check::check_value(value, self.value_bytes_max)?;
+        Ok(stored::seal(value, compress, &self.compression))
+    }
+
+    fn check_condition(&self, condition: Condition<'_>) -> Result<()> {
+        match condition {
+            Condition::Expected(value) => check::check_value(value, self.value_bytes_max),
+            Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
+        }
+    }
+}
+
+fn check_key(key: &[u8]) -> Result<()> {
+    if (1..=limits::KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(ErrorKind::InvalidKey.into()) }
+}
+
+fn check_batch(items: usize) -> Result<()> {
+    if items <= limits::BATCH_OPS_MAX { Ok(()) } else { Err(ErrorKind::BatchTooLarge.into()) }
+}
+
+fn check_ttl(ttl_ms: Option<u64>, refusal: ErrorKind) -> Result<()> {
+    match ttl_ms {
+        Some(ttl_ms) if !(1..=limits::TTL_MS_MAX).contains(&ttl_ms) => Err(refusal.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The values of one write in stored form.
+enum Sealed<'a> {
+    One([Cow<'a, [u8]>; 1]),
+    Many(Vec<Cow<'a, [u8]>>),
+}
+
+impl<'a> Sealed<'a> {
+    fn as_slice(&self) -> &[Cow<'a, [u8]>] {
+        match self {
+            Sealed::One(value) => value,
+            Sealed::Many(values) => values,
+        }
+    }
+}
+
+/// A checked write as the command that the log carries.
+fn operation<'a>(write: &Write<'a>, stamp_ms: u64, sealed: &'a [Cow<'a, [u8]>]) -> Operation<'a> {
+    let deadline = |ttl_ms: Option<u64>| ttl_ms.map(|ttl_ms| stamp_ms + ttl_ms);
+    match *write {
+        Write::Put { key, ttl_ms, condition, .. } => {
+            Operation::Put { item: PutItem { key, stored: &sealed[0], deadline_ms: deadline(ttl_ms) }, condition }
+        }
+        Write::Delete { key, condition } => Operation::Delete { key, condition },
+        Write::Touch { key, ttl_ms } => Operation::Touch { key, deadline_ms: stamp_ms + ttl_ms },
+        Write::Increment { key, by, initial, ttl_ms } => {
+            Operation::Increment { key, by, initial, deadline_ms: deadline(ttl_ms) }
+        }
+        Write::PutMany { items, .. } => Operation::PutMany(
+            items
+                .iter()
+                .zip(sealed)
+                .map(|((key, _, ttl_ms), stored)| PutItem { key, stored, deadline_ms: deadline(*ttl_ms) })
+                .collect(),
+        ),
+        Write::DeleteMany { keys } => Operation::DeleteMany(keys.to_vec()),
+        Write::TouchMany { items } => {
+            Operation::TouchMany(items.iter().map(|(key, ttl_ms)| (*key, stamp_ms + ttl_ms)).collect())
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Apply: one command after the other, the same outcome on every replica.
+
+use std::sync::MutexGuard;
+use std::sync::atomic::Ordering;
+
+use super::keyspace::{Content, StateMachine, Writer};
+use super::slot::{Slot, Version};
+use super::versions::TRIM_PER_COMMAND;
+use crate::encoding::command::Commands;
+use crate::encoding::{compare, stored, value};
+use crate::error::{ErrorKind, Result};
+use crate::model::{Command, Condition, Operation, PutItem, Reply};
+
+/// What became of one command. Only kinds that every replica comes to.
+pub(crate) type Outcome = Result<Reply, ErrorKind>;
+
+impl StateMachine {
+    /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
+    /// visible as a whole. An error means that the entry itself is damaged: the node must stop.
+    pub(crate) fn apply(&self, payload: &[u8], mut done: impl FnMut(Outcome)) -> Result<()> {
+        let content = self.content();
+        for command in Commands::of(payload)? {
+            let command = command?;
+            let outcome = Application::begin(&content, &command).run(command.operation)?;
+            done(outcome);
+        }
+        Ok(())
+    }
+}
+
+impl Content {
+    /// Drops up to `budget` old versions; returns how many it dropped.
+    pub(super) fn trim(&self, budget: usize) -> usize {
+        self.trim_with(&mut self.writer(), budget)
+    }
+
+    fn trim_with(&self, writer: &mut Writer, budget: usize) -> usize {
+        writer.versions.trim(budget, |slot, at| {
+            let current = slot.current();
+            if current.as_ref().is_tombstone() && current.as_ref().revision() == at {
+                self.remove(slot);
+            }
+        })
+    }
+}
+
+/// One command being applied. Its revision is published, and so visible as a whole, at its end.
+struct Application<'a> {
+    content: &'a Content,
+    writer: MutexGuard<'a, Writer>,
+    /// Revision of this command if it changes anything.
+    revision: u64,
+    now_ms: u64,
+    /// Whether it changes several keys, so that readers must not see a part of it.
+    shared: bool,
+    changed: bool,
+    /// Slots to take out of the indexes once the command is published.
+    removed: Vec<Slot>,
+}
+
+impl<'a> Application<'a> {
+    fn begin(content: &'a Content, command: &Command<'_>) -> Application<'a> {
+        let mut writer = content.writer();
+        content.trim_with(&mut writer, TRIM_PER_COMMAND);
+        if command.stamp_ms > writer.time_ms {
+            writer.time_ms = command.stamp_ms;
+            content.time_ms.store(command.stamp_ms, Ordering::Release);
+        }
+        let shared = matches!(
+            command.operation,
+            Operation::PutMany(_) | Operation::DeleteMany(_) | Operation::TouchMany(_) | Operation::Expire { .. }
+        );
+        let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
+        Application { content, writer, revision, now_ms, shared, changed: false, removed: Vec::new() }
+    }
+
+    fn run(mut self, operation: Operation<'_>) -> Result<Outcome> {
+        let outcome = match operation {
+            Operation::Put { item, condition } => self.put_if(&item, condition)?,
+            Operation::Delete { key, condition } => self.delete_if(key, condition)?,
+            Operation::Touch { key, deadline_ms } => {
+                if self.touch(key, deadline_ms) {
+                    self.done()
+                } else {
+                    Err(ErrorKind::NotFound)
+                }
+            }
+            Operation::Increment { key, by, initial, deadline_ms } => self.increment(key, by, initial, deadline_ms)?,
+            Operation::PutMany(items) => {
+                items.iter().for_each(|item| self.put(item));
+                self.done()
+            }
+            Operation::DeleteMany(keys) => {
+                keys.iter().for_each(|key| self.delete(key));
+                self.done()
+            }
+            Operation::TouchMany(items) => {
+                let found = items.iter().map(|(key, deadline_ms)| self.touch(key, *deadline_ms)).collect();
+                Ok(Reply::Touched { found })
+            }
+            Operation::Expire { up_to_ms } => {
+                let up_to_ms = up_to_ms.min(self.now_ms);
+                let expired = self.writer.expiry.take_expired(up_to_ms);
+                expired.iter().for_each(|slot| self.bury(slot));
+                self.done()
+            }
+        };
+        self.publish();
+        Ok(outcome)
+    }
+
+    fn publish(mut self) {
+        if self.changed {
+            self.writer.revision = self.revision;
+            self.content.published.store(self.revision, Ordering::Release);
+        }
+        self.removed.iter().for_each(|slot| self.content.remove_if_buried(slot, self.revision));
+        self.removed.clear();
+    }
+
+    fn done(&self) -> Outcome {
+        Ok(Reply::Done { revision: if self.changed { self.revision } else { 0 } })
+    }
+
+    /// The slot of a key that exists at this command's time.
+    fn live(&self, key: &[u8]) -> Option<Slot> {
+        self.content.slot(key).filter(|slot| {
+            let current = slot.current();
+            let version = current.as_ref();
+            !version.is_tombstone() && !version.is_expired_at(self.now_ms)
+        })
+    }
+
+    fn put_if(&mut self, item: &PutItem<'_>, condition: Condition<'_>) -> Result<Outcome> {
+        if let Err(kind) = self.check(item.key, condition)? {
+            return Ok(Err(kind));
+        }
+        self.put(item);
+        Ok(self.done())
+    }
+
+    fn delete_if(&mut self, key: &[u8], condition: Condition<'_>) -> Result<Outcome> {
+        if let Err(kind) = self.check(key, condition)? {
+            return Ok(Err(kind));
+        }
+        self.delete(key);
+        Ok(self.done())
+    }
+
+    fn check(&self, key: &[u8], condition: Condition<'_>) -> Result<Result<(), ErrorKind>> {
+        let verdict = match (condition, self.live(key)) {
+            (Condition::Always, _) | (Condition::Absent, None) => Ok(()),
+            (Condition::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
+            (_, None) => Err(ErrorKind::NotFound),
+            (Condition::Revision(revision), Some(slot)) => {
+                let holds = slot.current().as_ref().revision() == revision;
+                if holds { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
+            }
+            (Condition::Expected(expected), Some(slot)) => {
+                let current = slot.current();
+                let value = stored::open(current.as_ref().stored)?;
+                if compare::equal_by_worth(&value, expected) { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
+            }
+        };
+        Ok(verdict)
+    }
+
+    fn put(&mut self, item: &PutItem<'_>) {
+        let version = Version::new(self.revision, self.shared, item.deadline_ms, item.stored);
+        match self.content.slot(item.key) {
+            Some(slot) => self.replace(&slot, version),
+            None => {
+                let slot = Slot::new(item.key, version);
+                self.content.insert(&slot, item.stored.len());
+                if let Some(deadline_ms) = item.deadline_ms {
+                    self.writer.expiry.insert(&slot, deadline_ms);
+                }
+                self.changed = true;
+            }
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if let Some(slot) = self.live(key) {
+            self.bury(&slot);
+        }
+    }
+
+    fn touch(&mut self, key: &[u8], deadline_ms: u64) -> bool {
+        let Some(slot) = self.live(key) else { return false };
+        let version = {
+            let current = slot.current();
+            Version::new(self.revision, self.shared, Some(deadline_ms), current.as_ref().stored)
+        };
+        self.replace(&slot, version);
+        true
+    }
+
+    fn increment(&mut self, key: &[u8], by: i64, initial: i64, deadline_ms: Option<u64>) -> Result<Outcome> {
+        let (current, deadline_ms) = match self.live(key) {
+            None => (Some(initial), deadline_ms),
+            Some(slot) => {
+                let current = slot.current();
+                let version = current.as_ref();
+                match value::integer_of(&stored::open(version.stored)?) {
+                    None => return Ok(Err(ErrorKind::NotAnInteger)),
+                    Some(integer) => (i64::try_from(integer).ok(), version.deadline_ms()),
+                }
+            }
+        };
+        let Some(sum) = current.and_then(|current| current.checked_add(by)) else {
+            return Ok(Err(ErrorKind::ValueTooLarge));
+        };
+        let mut stored = vec![stored::RAW];
+        value::encode_integer(sum, &mut stored);
+        self.put(&PutItem { key, stored: &stored, deadline_ms });
+        Ok(Ok(Reply::Integer { value: sum, revision: self.revision }))
+    }
+
+    /// Puts a new version in the place of the current one, which is kept if a view needs it.
+    fn replace(&mut self, slot: &Slot, version: Version) {
+        let current = slot.current();
+        let (old, new) = (current.as_ref(), version.as_ref());
+        self.writer.expiry.change(slot, old.deadline_ms(), new.deadline_ms());
+        if old.is_tombstone() {
+            self.content.count(1, slot.key().len() + new.stored.len());
+        } else {
+            self.content.discount(0, old.stored.len());
+            self.content.count(0, new.stored.len());
+        }
+        if self.writer.versions.needs(old.revision()) {
+            self.writer.versions.keep(slot, current.to_version(), self.revision);
+        }
+        slot.replace(version);
+        self.changed = true;
+    }
+
+    /// Removes a record. Its slot leaves the indexes after the command is published, or when no view needs it.
+    fn bury(&mut self, slot: &Slot) {
+        let current = slot.current();
+        let old = current.as_ref();
+        self.writer.expiry.change(slot, old.deadline_ms(), None);
+        self.content.discount(1, slot.key().len() + old.stored.len());
+        let pinned = self.writer.versions.needs(old.revision());
+        if pinned {
+            self.writer.versions.keep(slot, current.to_version(), self.revision);
+        }
+        slot.replace(Version::tombstone(self.revision, self.shared));
+        if pinned {
+            self.writer.versions.bury(slot, self.revision);
+        } else {
+            self.removed.push(slot.clone());
+        }
+        self.changed = true;
+    }
+}
+
+impl Content {
+    /// A later item of the same command may have put the key again.
+    fn remove_if_buried(&self, slot: &Slot, revision: u64) {
+        let current = slot.current();
+        if current.as_ref().is_tombstone() && current.as_ref().revision() == revision {
+            self.remove(slot);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Digest: one number for the whole content, to compare replicas at the same revision.
+
+use sha2::{Digest, Sha256};
+
+use super::keyspace::StateMachine;
+use crate::error::Result;
+
+impl StateMachine {
+    /// SHA-256 over every record in key order (key, revision, deadline, stored value) and the revision.
+    pub(crate) fn digest(&self) -> Result<[u8; 32]> {
+        let view = self.view(0);
+        let mut hash = Sha256::new();
+        let mut records = 0u64;
+        view.scan_stored(|record| {
+            records += 1;
+            hash.update((record.key.len() as u64).to_le_bytes());
+            hash.update(record.key);
+            hash.update(record.revision.to_le_bytes());
+            hash.update(record.deadline_ms.unwrap_or(0).to_le_bytes());
+            hash.update((record.stored.len() as u64).to_le_bytes());
+            hash.update(record.stored);
+            Ok(())
+        })?;
+        hash.update(records.to_le_bytes());
+        hash.update(view.revision().to_le_bytes());
+        Ok(hash.finalize().into())
+    }
+}

@@ -1,0 +1,197 @@
+//! Keyspace: all slots, reached by hash and by order; the readers' side of the state machine.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use papaya::HashSet;
+
+use super::expiry::ExpiryIndex;
+use super::slot::{Slot, VersionRef};
+use super::versions::Versions;
+use crate::encoding::stored;
+use crate::error::Result;
+use crate::model::RecordView;
+
+/// What a record costs beside its key and value: slot, version, index entries (measured).
+const RECORD_OVERHEAD_BYTES: u64 = 128;
+
+/// The store's content. Cheap to clone; any number of readers, one writer at a time.
+#[derive(Clone)]
+pub(crate) struct StateMachine {
+    content: Arc<ArcSwap<Content>>,
+}
+
+/// One generation of the content; a snapshot from another node replaces it whole.
+pub(super) struct Content {
+    pub(super) slots: HashSet<Slot, foldhash::fast::RandomState>,
+    pub(super) ordered: RwLock<BTreeSet<Slot>>,
+    pub(super) writer: Mutex<Writer>,
+    /// Revision of the last command that is in place as a whole.
+    pub(super) published: AtomicU64,
+    /// Latest stamp of all applied commands.
+    pub(super) time_ms: AtomicU64,
+    pub(super) records: AtomicU64,
+    pub(super) bytes: AtomicU64,
+}
+
+/// What only the writer touches. Its lock is also what pins and unpins a point in time.
+#[derive(Default)]
+pub(super) struct Writer {
+    pub(super) revision: u64,
+    pub(super) time_ms: u64,
+    pub(super) expiry: ExpiryIndex,
+    pub(super) versions: Versions,
+}
+
+impl StateMachine {
+    pub(crate) fn new() -> StateMachine {
+        StateMachine { content: Arc::new(ArcSwap::from_pointee(Content::new())) }
+    }
+
+    pub(super) fn content(&self) -> arc_swap::Guard<Arc<Content>> {
+        self.content.load()
+    }
+
+    pub(super) fn content_arc(&self) -> Arc<Content> {
+        self.content.load_full()
+    }
+
+    pub(super) fn replace_content(&self, content: Content) {
+        self.content.store(Arc::new(content));
+    }
+
+    /// Reads one record without lock, queue or copy. `now_ms` is asked only when the record has a deadline.
+    pub(crate) fn read<T>(
+        &self,
+        key: &[u8],
+        now_ms: impl FnOnce() -> u64,
+        f: impl FnOnce(RecordView<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let content = self.content();
+        let slots = content.slots.pin();
+        let Some(slot) = slots.get(key) else { return Ok(None) };
+        let current = slot.current();
+        let version = current.as_ref();
+        if version.is_shared() {
+            content.wait_until_published(version.revision());
+        }
+        if version.is_tombstone() {
+            return Ok(None);
+        }
+        let ttl_ms = match version.deadline_ms() {
+            None => None,
+            Some(deadline_ms) => match deadline_ms.checked_sub(now_ms()) {
+                None | Some(0) => return Ok(None),
+                ttl_ms => ttl_ms,
+            },
+        };
+        let value = stored::open(version.stored)?;
+        Ok(Some(f(RecordView { value, revision: version.revision(), ttl_ms })))
+    }
+
+    /// Revision of the last applied change.
+    pub(crate) fn revision(&self) -> u64 {
+        self.content().published.load(Ordering::Acquire)
+    }
+
+    /// Latest stamp of all applied commands, milliseconds since the Unix epoch.
+    pub(crate) fn time_ms(&self) -> u64 {
+        self.content().time_ms.load(Ordering::Acquire)
+    }
+
+    /// How many records there are, those included that have expired and are not removed yet.
+    pub(crate) fn len(&self) -> u64 {
+        self.content().records.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of memory that the records take, about.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let content = self.content();
+        content.bytes.load(Ordering::Relaxed) + content.records.load(Ordering::Relaxed) * RECORD_OVERHEAD_BYTES
+    }
+
+    /// Up to when records have expired at `now_ms`, about `limit` of them; `None` when none has.
+    pub(crate) fn expiry_due(&self, now_ms: u64, limit: usize) -> Option<u64> {
+        self.content().writer().expiry.next_due(now_ms, limit)
+    }
+}
+
+impl Content {
+    pub(super) fn new() -> Content {
+        Content {
+            slots: HashSet::with_hasher(foldhash::fast::RandomState::default()),
+            ordered: RwLock::new(BTreeSet::new()),
+            writer: Mutex::new(Writer::default()),
+            published: AtomicU64::new(0),
+            time_ms: AtomicU64::new(0),
+            records: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn slot(&self, key: &[u8]) -> Option<Slot> {
+        self.slots.pin().get(key).cloned()
+    }
+
+    pub(super) fn insert(&self, slot: &Slot, stored_len: usize) {
+        self.slots.pin().insert(slot.clone());
+        self.ordered.write().unwrap_or_else(PoisonError::into_inner).insert(slot.clone());
+        self.count(1, slot.key().len() + stored_len);
+    }
+
+    /// Takes a slot out of both indexes; readers that hold it go on seeing its last version.
+    pub(super) fn remove(&self, slot: &Slot) {
+        self.slots.pin().remove(slot.key());
+        self.ordered.write().unwrap_or_else(PoisonError::into_inner).remove(slot.key());
+    }
+
+    pub(super) fn count(&self, records: u64, bytes: usize) {
+        self.records.fetch_add(records, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn discount(&self, records: u64, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// A command over several keys is being applied: at most 500 of them, so microseconds.
+    #[cold]
+    fn wait_for(&self, revision: u64) {
+        while self.published.load(Ordering::Acquire) < revision {
+            std::thread::yield_now();
+        }
+    }
+
+    fn wait_until_published(&self, revision: u64) {
+        if self.published.load(Ordering::Acquire) < revision {
+            self.wait_for(revision);
+        }
+    }
+
+    /// The next slots in key order, at most `limit`, so that the lock is never held for long.
+    pub(super) fn slots_in(&self, range: (Bound<&[u8]>, Bound<&[u8]>), limit: usize, out: &mut Vec<Slot>) {
+        out.clear();
+        let ordered = self.ordered.read().unwrap_or_else(PoisonError::into_inner);
+        out.extend(ordered.range::<[u8], _>(range).take(limit).cloned());
+    }
+}
+
+/// A borrowed version as a record, `None` when it is gone at `now_ms`.
+pub(super) fn record_of(version: VersionRef<'_>, now_ms: u64) -> Result<Option<RecordView<'_>>> {
+    if version.is_tombstone() || version.is_expired_at(now_ms) {
+        return Ok(None);
+    }
+    Ok(Some(RecordView {
+        value: stored::open(version.stored)?,
+        revision: version.revision(),
+        ttl_ms: version.deadline_ms().map(|deadline_ms| deadline_ms - now_ms),
+    }))
+}
