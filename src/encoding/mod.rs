@@ -1,0 +1,22 @@
+//! Encoding: nouns to bytes and back.
+//!
+//! A value is one CBOR item (see [`tags`]). What programs hand in is checked once, by [`check_value`];
+//! from then on everything reads those bytes as they are.
+
+mod check;
+mod compare;
+mod integer;
+mod json;
+mod reader;
+mod stored;
+pub mod tags;
+mod times;
+mod value;
+
+pub use check::check_value;
+pub(crate) use compare::equal_by_worth;
+pub(crate) use integer::{Integer, encode_integer, integer_of};
+pub use json::{value_from_json, value_to_json};
+pub use stored::{CompressionStats, compression_stats};
+pub(crate) use stored::{open, seal, seal_into};
+pub use value::{decode_value, encode_value, encode_value_into};
