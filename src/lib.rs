@@ -28,6 +28,8 @@ mod storage;
 
 pub use concord::{Concord, Status};
 pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
+pub use encoding::{CompressionStats, check_value, compression_stats, tags};
+pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Compress, Condition, Consistency, Encoded, ReadOptions, Record, RecordView, Reply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus};

@@ -1,8 +1,23 @@
-//! Nouns to bytes and back: the log's commands, snapshot records, values.
+//! Encoding: nouns to bytes and back.
+//!
+//! A value is one CBOR item (see [`tags`]). What programs hand in is checked once, by [`check_value`];
+//! from then on everything reads those bytes as they are.
 
-pub(crate) mod check;
+mod check;
 pub(crate) mod command;
-pub(crate) mod compare;
+mod compare;
+mod integer;
+mod json;
+mod reader;
 pub(crate) mod stored;
-pub(crate) mod value;
+pub mod tags;
+mod times;
+mod value;
 pub(crate) mod wire;
+
+pub use check::check_value;
+pub(crate) use compare::equal_by_worth;
+pub(crate) use integer::{Integer, encode_integer, integer_of};
+pub use json::{value_from_json, value_to_json};
+pub use stored::{CompressionStats, compression_stats};
+pub use value::{decode_value, encode_value, encode_value_into};

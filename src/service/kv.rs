@@ -1,11 +1,10 @@
 //! Kv: the key-value verbs in the form that every face builds on: encoded values, explicit options.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::{Clock, Pending};
 use crate::config::{Compression, Config};
-use crate::encoding::{check, stored};
+use crate::encoding::{check_value, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{Command, Compress, Condition, Operation, PutItem, ReadOptions, RecordView, Reply, Write};
@@ -137,13 +136,13 @@ impl Kv {
         }
     }
 
-    fn seal_values<'a>(&self, write: &Write<'a>) -> Result<Sealed<'a>> {
+    fn seal_values(&self, write: &Write<'_>) -> Result<Sealed> {
         match *write {
             Write::Put { value, compress, .. } => Ok(Sealed::One([self.seal(value, compress)?])),
             Write::PutMany { items, compress } => {
-                let seal = |(_, value, _): &(&'a [u8], &'a [u8], Option<u64>)| self.seal(value, compress);
+                let seal = |(_, value, _): &(&[u8], &[u8], Option<u64>)| self.seal(value, compress);
                 let values = items.iter().map(seal).collect::<Result<Vec<_>>>()?;
-                let bytes: usize = values.iter().map(|value| value.len()).sum();
+                let bytes: usize = values.iter().map(Vec::len).sum();
                 if bytes > limits::BATCH_BYTES_MAX {
                     let max = limits::BATCH_BYTES_MAX;
                     let message = format!("a bulk operation holds at most {max} bytes, this one has {bytes}; split it");
@@ -155,14 +154,14 @@ impl Kv {
         }
     }
 
-    fn seal<'a>(&self, value: &'a [u8], compress: Compress) -> Result<Cow<'a, [u8]>> {
-        check::check_value(value, self.value_bytes_max)?;
+    fn seal(&self, value: &[u8], compress: Compress) -> Result<Vec<u8>> {
+        check_value(value, self.value_bytes_max)?;
         Ok(stored::seal(value, compress, &self.compression))
     }
 
     fn check_condition(&self, condition: Condition<'_>) -> Result<()> {
         match condition {
-            Condition::Expected(value) => check::check_value(value, self.value_bytes_max),
+            Condition::Expected(value) => check_value(value, self.value_bytes_max),
             Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
         }
     }
@@ -184,13 +183,13 @@ fn check_ttl(ttl_ms: Option<u64>, refusal: ErrorKind) -> Result<()> {
 }
 
 /// The values of one write in stored form.
-enum Sealed<'a> {
-    One([Cow<'a, [u8]>; 1]),
-    Many(Vec<Cow<'a, [u8]>>),
+enum Sealed {
+    One([Vec<u8>; 1]),
+    Many(Vec<Vec<u8>>),
 }
 
-impl<'a> Sealed<'a> {
-    fn as_slice(&self) -> &[Cow<'a, [u8]>] {
+impl Sealed {
+    fn as_slice(&self) -> &[Vec<u8>] {
         match self {
             Sealed::One(value) => value,
             Sealed::Many(values) => values,
@@ -199,7 +198,7 @@ impl<'a> Sealed<'a> {
 }
 
 /// A checked write as the command that the log carries.
-fn operation<'a>(write: &Write<'a>, stamp_ms: u64, sealed: &'a [Cow<'a, [u8]>]) -> Operation<'a> {
+fn operation<'a>(write: &Write<'a>, stamp_ms: u64, sealed: &'a [Vec<u8>]) -> Operation<'a> {
     let deadline = |ttl_ms: Option<u64>| ttl_ms.map(|ttl_ms| stamp_ms + ttl_ms);
     match *write {
         Write::Put { key, ttl_ms, condition, .. } => {

@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use super::{Kv, Pending};
-use crate::encoding::value::{decode_value, encode_value};
+use crate::encoding::{decode_value, encode_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Compress, Condition, ReadOptions, Record, RecordView, Reply, Value, Write};
 

@@ -7,7 +7,7 @@ use super::keyspace::{Content, StateMachine, Writer};
 use super::slot::{Slot, Version};
 use super::versions::TRIM_PER_COMMAND;
 use crate::encoding::command::Commands;
-use crate::encoding::{compare, stored, value};
+use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, stored};
 use crate::error::{ErrorKind, Result};
 use crate::model::{Command, Condition, Operation, PutItem, Reply};
 
@@ -159,7 +159,7 @@ impl<'a> Application<'a> {
             (Condition::Expected(expected), Some(slot)) => {
                 let current = slot.current();
                 let value = stored::open(current.as_ref().stored)?;
-                if compare::equal_by_worth(&value, expected) { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
+                if equal_by_worth(&value, expected) { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
             }
         };
         Ok(verdict)
@@ -202,9 +202,10 @@ impl<'a> Application<'a> {
             Some(slot) => {
                 let current = slot.current();
                 let version = current.as_ref();
-                match value::integer_of(&stored::open(version.stored)?) {
+                match integer_of(&stored::open(version.stored)?) {
                     None => return Ok(Err(ErrorKind::NotAnInteger)),
-                    Some(integer) => (i64::try_from(integer).ok(), version.deadline_ms()),
+                    Some(Integer::Exact(integer)) => (i64::try_from(integer).ok(), version.deadline_ms()),
+                    Some(Integer::OutOfRange) => (None, version.deadline_ms()),
                 }
             }
         };
@@ -212,7 +213,7 @@ impl<'a> Application<'a> {
             return Ok(Err(ErrorKind::ValueTooLarge));
         };
         let mut stored = vec![stored::RAW];
-        value::encode_integer(sum, &mut stored);
+        encode_integer(sum, &mut stored);
         self.put(&PutItem { key, stored: &stored, deadline_ms });
         Ok(Ok(Reply::Integer { value: sum, revision: self.revision }))
     }
