@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::Consistency;
 
 /// When an acknowledged write is safe from a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,6 +19,18 @@ pub enum Durability {
     },
     /// Never: nothing is written to disk, and the store is empty after a restart.
     Memory,
+}
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Consistency {
+    /// This node's own applied state, without asking anybody; may be stale.
+    Eventual,
+    /// The leader's applied state under its lease: linearizable as long as clocks drift less than the margin.
+    #[default]
+    Leader,
+    /// Linearizable without any assumption about clocks: a quorum confirms.
+    Strong,
 }
 
 /// Which format large values are compressed in.

@@ -1,18 +1,7 @@
 //! Options of reads and writes, as every face passes them down.
 
 use super::Condition;
-
-/// How fresh a read must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Consistency {
-    /// This node's own applied state, without asking anybody; may be stale.
-    Eventual,
-    /// The leader's applied state under its lease: linearizable as long as clocks drift less than the margin.
-    #[default]
-    Leader,
-    /// Linearizable without any assumption about clocks: a quorum confirms.
-    Strong,
-}
+pub use crate::config::Consistency;
 
 /// Options of a read. `ReadOptions::default()` reads at the configured level with the usual timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
