@@ -210,7 +210,8 @@ fn matches(answer: &Answer, expected: &[Token]) -> bool {
         (Answer::Keys(keys), [token]) => {
             let json = token.json();
             let expected = json.as_object().expect("an object");
-            keys.len() == expected.len() && keys.iter().all(|(key, read)| expected.get(key).is_some_and(|json| is_read(read, json)))
+            keys.len() == expected.len()
+                && keys.iter().all(|(key, read)| expected.get(key).is_some_and(|json| is_read(read, json)))
         }
         _ => false,
     }
@@ -257,7 +258,8 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 fn same_value(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Map(a), Value::Map(b)) => {
-            let holds = |(key, value): &(Value, Value)| b.iter().any(|(k, v)| same_value(k, key) && same_value(v, value));
+            let holds =
+                |(key, value): &(Value, Value)| b.iter().any(|(k, v)| same_value(k, key) && same_value(v, value));
             a.len() == b.len() && a.iter().all(holds)
         }
         (Value::List(a), Value::List(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_value(a, b)),
@@ -273,8 +275,12 @@ fn describe(answer: &Answer) -> String {
         Answer::Value(value) => format!("ok {}", short(json(value))),
         Answer::Ttl(ttl_ms) => format!("ok {ttl_ms:?} ms"),
         Answer::ValueTtl(value, ttl_ms) => format!("ok {} {ttl_ms:?} ms", short(json(value))),
-        Answer::Record(value, revision, ttl_ms) => format!("ok {} rev={revision} ttl={ttl_ms:?} ms", short(json(value))),
-        Answer::Keys(keys) => format!("{} keys: {}", keys.len(), short(keys.keys().cloned().collect::<Vec<_>>().join(" "))),
+        Answer::Record(value, revision, ttl_ms) => {
+            format!("ok {} rev={revision} ttl={ttl_ms:?} ms", short(json(value)))
+        }
+        Answer::Keys(keys) => {
+            format!("{} keys: {}", keys.len(), short(keys.keys().cloned().collect::<Vec<_>>().join(" ")))
+        }
     }
 }
 
