@@ -34,4 +34,4 @@ pub use error::{Error, ErrorKind, Result};
 pub use model::{Compress, Condition, Consistency, Encoded, ReadOptions, Record, RecordView, Reply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus};
 pub use service::{Guard, Kv, Pending, PutOptions};
-pub use state_machine::View;
+pub use state_machine::{Change, ChangeKind, Changes, FeedItem, View};

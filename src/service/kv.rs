@@ -9,7 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{Command, Compress, Condition, Operation, PutItem, ReadOptions, RecordView, Reply, Write};
 use crate::raft::{Done, Node};
-use crate::state_machine::View;
+use crate::state_machine::{Changes, View};
 
 /// The key-value verbs of an open store. Get it from [`Concord::kv`](crate::Concord::kv).
 ///
@@ -54,6 +54,12 @@ impl Kv {
     pub fn view(&self, options: &ReadOptions) -> Result<View> {
         self.barrier(options)?;
         Ok(self.node.machine().view(self.clock.now_ms()))
+    }
+
+    /// All changes committed from now on, in order, each exactly once. `capacity` is how many may wait for
+    /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait.
+    pub fn changes(&self, capacity: usize) -> Changes {
+        self.node.machine().changes(capacity)
     }
 
     fn barrier(&self, options: &ReadOptions) -> Result<()> {

@@ -3,6 +3,7 @@
 use std::sync::MutexGuard;
 use std::sync::atomic::Ordering;
 
+use super::feed::{Change, ChangeKind, Feed};
 use super::keyspace::{Content, StateMachine, Writer};
 use super::slot::{Slot, Version};
 use super::versions::TRIM_PER_COMMAND;
@@ -21,7 +22,7 @@ impl StateMachine {
         let content = self.content();
         for command in Commands::of(payload)? {
             let command = command?;
-            let outcome = Application::begin(&content, &command).run(command.operation)?;
+            let outcome = Application::begin(&content, &self.feed, &command).run(command.operation)?;
             done(outcome);
         }
         Ok(())
@@ -47,6 +48,7 @@ impl Content {
 /// One command being applied. Its revision is published, and so visible as a whole, at its end.
 struct Application<'a> {
     content: &'a Content,
+    feed: &'a Feed,
     writer: MutexGuard<'a, Writer>,
     /// Revision of this command if it changes anything.
     revision: u64,
@@ -56,10 +58,12 @@ struct Application<'a> {
     changed: bool,
     /// Slots to take out of the indexes once the command is published.
     removed: Vec<Slot>,
+    /// What subscribers are told, when there are any.
+    changes: Vec<Change>,
 }
 
 impl<'a> Application<'a> {
-    fn begin(content: &'a Content, command: &Command<'_>) -> Application<'a> {
+    fn begin(content: &'a Content, feed: &'a Feed, command: &Command<'_>) -> Application<'a> {
         let mut writer = content.writer();
         content.trim_with(&mut writer, TRIM_PER_COMMAND);
         if command.stamp_ms > writer.time_ms {
@@ -71,7 +75,17 @@ impl<'a> Application<'a> {
             Operation::PutMany(_) | Operation::DeleteMany(_) | Operation::TouchMany(_) | Operation::Expire { .. }
         );
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
-        Application { content, writer, revision, now_ms, shared, changed: false, removed: Vec::new() }
+        Application {
+            content,
+            feed,
+            writer,
+            revision,
+            now_ms,
+            shared,
+            changed: false,
+            removed: Vec::new(),
+            changes: Vec::new(),
+        }
     }
 
     fn run(mut self, operation: Operation<'_>) -> Result<Outcome> {
@@ -101,12 +115,20 @@ impl<'a> Application<'a> {
             Operation::Expire { up_to_ms } => {
                 let up_to_ms = up_to_ms.min(self.now_ms);
                 let expired = self.writer.expiry.take_expired(up_to_ms);
-                expired.iter().for_each(|slot| self.bury(slot));
+                expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }
         };
         self.publish();
         Ok(outcome)
+    }
+
+    fn note(&mut self, kind: ChangeKind, slot: &Slot) {
+        self.changed = true;
+        if self.feed.is_wanted() {
+            let version = slot.current().to_version();
+            self.changes.push(Change { kind, revision: self.revision, slot: slot.clone(), version });
+        }
     }
 
     fn publish(mut self) {
@@ -115,7 +137,9 @@ impl<'a> Application<'a> {
             self.content.published.store(self.revision, Ordering::Release);
         }
         self.removed.iter().for_each(|slot| self.content.remove_if_buried(slot, self.revision));
-        self.removed.clear();
+        if !self.changes.is_empty() {
+            self.feed.publish(&self.changes);
+        }
     }
 
     fn done(&self) -> Outcome {
@@ -168,21 +192,21 @@ impl<'a> Application<'a> {
     fn put(&mut self, item: &PutItem<'_>) {
         let version = Version::new(self.revision, self.shared, item.deadline_ms, item.stored);
         match self.content.slot(item.key) {
-            Some(slot) => self.replace(&slot, version),
+            Some(slot) => self.replace(&slot, version, ChangeKind::Put),
             None => {
                 let slot = Slot::new(item.key, version);
                 self.content.insert(&slot, item.stored.len());
                 if let Some(deadline_ms) = item.deadline_ms {
                     self.writer.expiry.insert(&slot, deadline_ms);
                 }
-                self.changed = true;
+                self.note(ChangeKind::Put, &slot);
             }
         }
     }
 
     fn delete(&mut self, key: &[u8]) {
         if let Some(slot) = self.live(key) {
-            self.bury(&slot);
+            self.bury(&slot, ChangeKind::Delete);
         }
     }
 
@@ -192,7 +216,7 @@ impl<'a> Application<'a> {
             let current = slot.current();
             Version::new(self.revision, self.shared, Some(deadline_ms), current.as_ref().stored)
         };
-        self.replace(&slot, version);
+        self.replace(&slot, version, ChangeKind::Touch);
         true
     }
 
@@ -219,10 +243,10 @@ impl<'a> Application<'a> {
     }
 
     /// Puts a new version in the place of the current one, which is kept if a view needs it.
-    fn replace(&mut self, slot: &Slot, version: Version) {
+    fn replace(&mut self, slot: &Slot, version: Version, kind: ChangeKind) {
         let current = slot.current();
         let (old, new) = (current.as_ref(), version.as_ref());
-        self.writer.expiry.change(slot, old.deadline_ms(), new.deadline_ms());
+        let new_deadline_ms = new.deadline_ms();
         if old.is_tombstone() {
             self.content.count(1, slot.key().len() + new.stored.len());
         } else {
@@ -233,26 +257,26 @@ impl<'a> Application<'a> {
             self.writer.versions.keep(slot, current.to_version(), self.revision);
         }
         slot.replace(version);
-        self.changed = true;
+        self.writer.expiry.change(slot, old.deadline_ms(), new_deadline_ms);
+        self.note(kind, slot);
     }
 
     /// Removes a record. Its slot leaves the indexes after the command is published, or when no view needs it.
-    fn bury(&mut self, slot: &Slot) {
+    fn bury(&mut self, slot: &Slot, kind: ChangeKind) {
         let current = slot.current();
         let old = current.as_ref();
-        self.writer.expiry.change(slot, old.deadline_ms(), None);
         self.content.discount(1, slot.key().len() + old.stored.len());
-        let pinned = self.writer.versions.needs(old.revision());
-        if pinned {
+        if self.writer.versions.needs(old.revision()) {
             self.writer.versions.keep(slot, current.to_version(), self.revision);
         }
         slot.replace(Version::tombstone(self.revision, self.shared));
-        if pinned {
+        if self.writer.versions.keeps(slot) {
             self.writer.versions.bury(slot, self.revision);
         } else {
             self.removed.push(slot.clone());
         }
-        self.changed = true;
+        self.writer.expiry.change(slot, old.deadline_ms(), None);
+        self.note(kind, slot);
     }
 }
 

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use papaya::HashSet;
 
 use super::expiry::ExpiryIndex;
+use super::feed::{Changes, Feed};
 use super::slot::{Slot, VersionRef};
 use super::versions::Versions;
 use crate::encoding::stored;
@@ -22,6 +23,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 #[derive(Clone)]
 pub(crate) struct StateMachine {
     content: Arc<ArcSwap<Content>>,
+    pub(super) feed: Arc<Feed>,
 }
 
 /// One generation of the content; a snapshot from another node replaces it whole.
@@ -48,7 +50,7 @@ pub(super) struct Writer {
 
 impl StateMachine {
     pub(crate) fn new() -> StateMachine {
-        StateMachine { content: Arc::new(ArcSwap::from_pointee(Content::new())) }
+        StateMachine { content: Arc::new(ArcSwap::from_pointee(Content::new())), feed: Arc::default() }
     }
 
     pub(super) fn content(&self) -> arc_swap::Guard<Arc<Content>> {
@@ -59,8 +61,15 @@ impl StateMachine {
         self.content.load_full()
     }
 
+    /// Readers see the old content or the new one; subscribers are told that they missed what is between.
     pub(super) fn replace_content(&self, content: Content) {
-        self.content.store(Arc::new(content));
+        let old = self.content.swap(Arc::new(content));
+        self.feed.publish_gap(old.published.load(Ordering::Acquire) + 1);
+    }
+
+    /// All committed changes from now on.
+    pub(crate) fn changes(&self, capacity: usize) -> Changes {
+        self.feed.subscribe(capacity)
     }
 
     /// Reads one record without lock, queue or copy. `now_ms` is asked only when the record has a deadline.

@@ -14,6 +14,7 @@
 mod apply;
 mod digest;
 mod expiry;
+mod feed;
 mod keyspace;
 mod slot;
 mod snapshot;
@@ -21,6 +22,12 @@ mod versions;
 mod view;
 
 pub(crate) use apply::Outcome;
+pub use feed::{Change, ChangeKind, Changes, FeedItem};
 pub(crate) use keyspace::StateMachine;
 pub(crate) use snapshot::{SnapshotHeader, load_snapshot};
 pub use view::View;
+
+#[cfg(test)]
+mod feed_test;
+#[cfg(test)]
+mod model_test;

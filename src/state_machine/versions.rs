@@ -54,6 +54,11 @@ impl Versions {
         self.queue.push_back(Superseded { at, slot: slot.clone(), what: What::Version });
     }
 
+    /// Whether an older version of this slot is kept, so that views must still find it.
+    pub(super) fn keeps(&self, slot: &Slot) -> bool {
+        self.older.contains_key(&slot.identity())
+    }
+
     pub(super) fn bury(&mut self, slot: &Slot, at: u64) {
         self.queue.push_back(Superseded { at, slot: slot.clone(), what: What::Grave });
     }
