@@ -12,6 +12,7 @@ mod stored;
 pub mod tags;
 mod times;
 mod value;
+mod writer;
 
 pub use check::check_value;
 pub(crate) use compare::equal_by_worth;
