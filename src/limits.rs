@@ -12,6 +12,9 @@ pub const VALUE_BYTES_MAX_CEILING: usize = 64 * 1024 * 1024;
 /// Deepest nesting of a value (a scalar has depth 1). Beyond it: `invalid_value`.
 pub const VALUE_DEPTH_MAX: usize = 128;
 
+/// Most decimal digits of an integer in JSON, as many as Python converts. Beyond it: `invalid_value`.
+pub const JSON_INTEGER_DIGITS_MAX: usize = 4300;
+
 /// Most items in one bulk operation. Beyond it: `batch_too_large`.
 pub const BATCH_OPS_MAX: usize = 500;
 

@@ -2,9 +2,9 @@
 
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{small, strip_zeros, write_big_argument, write_integer};
-use crate::encoding::reader::{Length, Read, Reader, Token, major, write_bytes, write_head, write_text};
+use crate::encoding::reader::{Length, Read, Reader, Token, major};
 use crate::encoding::tags;
-use crate::encoding::value::write_float;
+use crate::encoding::writer::{insert_head, write_bytes, write_float, write_head, write_text};
 
 /// Whether two encoded values are worth the same, as [`Condition::Expected`](crate::Condition::Expected) asks.
 ///
@@ -197,12 +197,4 @@ fn write_sorted(major: u8, content: &[u8], mut entries: Vec<(usize, usize, usize
     for (start, _, end) in entries {
         out.extend_from_slice(&content[start..end]);
     }
-}
-
-/// Puts the head in front of items that were written from `start` on.
-fn insert_head(major: u8, count: u64, start: usize, out: &mut Vec<u8>) {
-    let end = out.len();
-    write_head(major, count, out);
-    let head_bytes = out.len() - end;
-    out[start..].rotate_right(head_bytes);
 }

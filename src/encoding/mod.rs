@@ -14,6 +14,7 @@ pub mod tags;
 mod times;
 mod value;
 pub(crate) mod wire;
+mod writer;
 
 pub use check::check_value;
 pub(crate) use compare::equal_by_worth;

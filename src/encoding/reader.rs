@@ -283,38 +283,3 @@ fn half_to_double(half: u16) -> f64 {
     };
     if half & 0x8000 == 0 { magnitude } else { -magnitude }
 }
-
-/// Writes the shortest head.
-#[inline]
-pub(super) fn write_head(major: u8, argument: u64, out: &mut Vec<u8>) {
-    let major = major << 5;
-    if argument < 24 {
-        out.push(major | argument as u8);
-    } else if let Ok(argument) = u8::try_from(argument) {
-        out.extend_from_slice(&[major | 24, argument]);
-    } else if let Ok(argument) = u16::try_from(argument) {
-        let [a, b] = argument.to_be_bytes();
-        out.extend_from_slice(&[major | 25, a, b]);
-    } else if let Ok(argument) = u32::try_from(argument) {
-        let [a, b, c, d] = argument.to_be_bytes();
-        out.extend_from_slice(&[major | 26, a, b, c, d]);
-    } else {
-        let mut head = [major | 27; 9];
-        head[1..].copy_from_slice(&argument.to_be_bytes());
-        out.extend_from_slice(&head);
-    }
-}
-
-/// Writes text with its head.
-#[inline]
-pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
-    write_head(major::TEXT, text.len() as u64, out);
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// Writes bytes with their head.
-#[inline]
-pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
-    write_head(major::BYTES, bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}

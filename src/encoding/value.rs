@@ -2,7 +2,8 @@
 
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{big, small, write_integer, write_magnitude};
-use crate::encoding::reader::{Fault, Length, Read, Reader, Token, major, write_bytes, write_head, write_text};
+use crate::encoding::reader::{Fault, Length, Read, Reader, Token, major};
+use crate::encoding::writer::{write_bytes, write_float, write_head, write_text};
 use crate::encoding::{tags, times};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::VALUE_DEPTH_MAX;
@@ -119,14 +120,6 @@ fn write(value: &Value, depth: usize, out: &mut Vec<u8>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Writes a float; always 64 bits, so that every language agrees on the bytes.
-#[inline]
-pub(super) fn write_float(float: f64, out: &mut Vec<u8>) {
-    let mut bytes = [0xfb; 9];
-    bytes[1..].copy_from_slice(&float.to_bits().to_be_bytes());
-    out.extend_from_slice(&bytes);
 }
 
 fn write_list(items: &[Value], depth: usize, out: &mut Vec<u8>) -> Result<()> {
