@@ -5,6 +5,8 @@ mod config;
 mod error;
 pub mod limits;
 mod model;
+#[allow(dead_code, unused_imports)]
+mod storage;
 
 pub use config::{Compression, CompressionAlgorithm, Config, Durability};
 pub use error::{Error, ErrorKind, Result};
