@@ -6,7 +6,7 @@ use crate::config::{Config, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus};
 use crate::service::{Clock, Kv, remove_expired};
-use crate::storage::{DataDir, Identity};
+use crate::storage::{DataDir, Identity, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -59,11 +59,9 @@ impl Concord {
     pub fn open(config: Config) -> Result<Concord> {
         config.validate()?;
         let durable_dir = config.data_dir.as_ref().filter(|_| config.durability != Durability::Memory);
-        let data_dir = durable_dir.map(|dir| DataDir::open(dir)).transpose()?;
-        let identity = match &data_dir {
-            Some(dir) => dir.identity(),
-            None => random_identity()?,
-        };
+        let fresh = random_identity()?;
+        let data_dir = durable_dir.map(|dir| DataDir::open(dir, Arc::new(RealFiles), || fresh)).transpose()?;
+        let identity = data_dir.as_ref().map_or(fresh, DataDir::identity);
         let options = NodeOptions {
             data_dir,
             node_id: identity.node_id,

@@ -28,7 +28,7 @@ pub(super) enum SnapshotData {
 pub(super) struct MachineStore {
     machine: StateMachine,
     /// `None` when nothing is kept on disk.
-    snapshots: Option<SnapshotStore>,
+    snapshots: Option<Arc<SnapshotStore>>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
     /// Set when the node stops, so that a snapshot under way is given up.
@@ -40,7 +40,7 @@ pub(super) struct MachineStore {
 impl MachineStore {
     pub(super) fn new(
         machine: StateMachine,
-        snapshots: Option<SnapshotStore>,
+        snapshots: Option<Arc<SnapshotStore>>,
         closing: Arc<AtomicBool>,
     ) -> MachineStore {
         let membership = StoredMembership::default();
@@ -137,7 +137,7 @@ pub(super) struct SnapshotBuilder {
     meta: Meta,
     header: SnapshotHeader,
     view: Option<View>,
-    snapshots: Option<SnapshotStore>,
+    snapshots: Option<Arc<SnapshotStore>>,
     closing: Arc<AtomicBool>,
 }
 

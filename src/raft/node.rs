@@ -22,7 +22,7 @@ use crate::config::Durability;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency};
 use crate::state_machine::StateMachine;
-use crate::storage::{DataDir, Log, SnapshotStore, open_log, open_snapshots};
+use crate::storage::{DataDir, Log, LogOptions, SnapshotStore};
 
 /// How often the node looks whether its log wants compaction.
 const COMPACTION_CHECK: Duration = Duration::from_millis(200);
@@ -76,7 +76,8 @@ impl Node {
         let machine = StateMachine::new();
         let (log, snapshots) = match &options.data_dir {
             Some(dir) if options.durability != Durability::Memory => {
-                (open_log(dir, options.durability)?, Some(open_snapshots(dir)?))
+                let log_options = LogOptions { durability: options.durability, ..LogOptions::default() };
+                (Log::open(dir, log_options)?, Some(Arc::new(SnapshotStore::open(dir)?)))
             }
             _ => (Log::in_memory(), None),
         };
@@ -223,7 +224,7 @@ struct Main {
     options: NodeOptions,
     machine: StateMachine,
     log: Log,
-    snapshots: Option<SnapshotStore>,
+    snapshots: Option<Arc<SnapshotStore>>,
     serves_locally: Arc<AtomicBool>,
 }
 
@@ -351,7 +352,7 @@ async fn follow_role(raft: RaftHandle, node_id: u64, serves_locally: Arc<AtomicB
 
 /// Compacts the log by a snapshot when it has grown enough: by the configured bytes, and by half of what a
 /// snapshot writes, so that a large store is not written again and again.
-async fn compact(raft: RaftHandle, log: Log, snapshots: SnapshotStore, snapshot_log_bytes: u64) {
+async fn compact(raft: RaftHandle, log: Log, snapshots: Arc<SnapshotStore>, snapshot_log_bytes: u64) {
     let mut tick = tokio::time::interval(COMPACTION_CHECK);
     loop {
         tick.tick().await;

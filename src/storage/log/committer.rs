@@ -1,0 +1,368 @@
+//! Committer: group commit. Whoever finds the log idle writes; all that is queued meanwhile goes out together.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::frame;
+use super::segment::Spares;
+use super::state::{Change, Queued, State};
+use super::writer::Writer;
+use super::{Done, LogOptions, LogPosition};
+use crate::config::Durability;
+
+/// An idle log notes after this time that all it has written is durable (and the commit position).
+const MARK_AFTER: Duration = Duration::from_secs(1);
+/// Space kept back for entries that are appended without asking `has_room`.
+const RESERVE_BYTES: u64 = 64 * 1024;
+
+/// Brings queued changes to the disk.
+///
+/// - `State::writing` makes its holder the only one who writes and calls back, so order needs no other lock;
+///   the holder looks at the queue once more before it gives the role up, so nothing is stranded.
+/// - No lock is held while callbacks run.
+pub(super) struct Committer {
+    state: Mutex<State>,
+    work: Condvar,
+    /// Length of the queue, for the thread that looks for work without the lock.
+    queued: AtomicUsize,
+    /// None in memory.
+    writer: Option<Mutex<Writer>>,
+    spares: Option<Arc<Spares>>,
+    options: LogOptions,
+    has_failed: AtomicBool,
+    failure: OnceLock<String>,
+}
+
+/// What the log's thread does next.
+enum Work {
+    Drain,
+    Sync,
+    Mark,
+    End,
+}
+
+impl Committer {
+    pub(super) fn new(state: State, writer: Option<Writer>, options: LogOptions) -> Committer {
+        Committer {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            queued: AtomicUsize::new(0),
+            spares: writer.as_ref().map(|writer| writer.spares.clone()),
+            writer: writer.map(Mutex::new),
+            options,
+            has_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn writer(&self) -> Option<MutexGuard<'_, Writer>> {
+        Some(self.writer.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn failure(&self) -> Option<String> {
+        self.failure.get().cloned()
+    }
+
+    fn fail(&self, error: &io::Error) {
+        let message = format!("{error}; nothing is acknowledged any more: see to the disk, then restart this node");
+        self.failure.get_or_init(|| message);
+        self.has_failed.store(true, Ordering::Release);
+    }
+
+    /// Makes the change visible, queues it, and sees to it that somebody writes it.
+    pub(super) fn submit(&self, change: Change, done: Done) {
+        let payload_bytes = match &change {
+            Change::Append(entries) => entries.iter().map(|entry| entry.payload.len()).sum(),
+            Change::Ballot(_) | Change::Refused(_) => 0,
+            Change::Truncate(_) | Change::Purge(_) => usize::MAX,
+        };
+        let mut state = self.state();
+        state.apply(change, done);
+        self.queued.store(state.queue.len(), Ordering::Release);
+        if state.writing {
+            return;
+        }
+        let fits = |state: &State| {
+            self.options.inline_bytes > 0
+                && payload_bytes <= self.options.inline_bytes
+                && state.queue.len() == 1
+                && state.room > state.queued_bytes + RESERVE_BYTES.min(self.options.segment_bytes / 16)
+        };
+        if self.writer.is_none() || state.closed || fits(&state) {
+            state.writing = true;
+            drop(state);
+            self.drain(self.writer.is_some());
+        } else {
+            self.wake(&mut state);
+        }
+    }
+
+    pub(super) fn save_committed(&self, position: LogPosition) {
+        let mut state = self.state();
+        if state.committed == Some(position) {
+            return;
+        }
+        state.committed = Some(position);
+        state.committed_is_news = true;
+        if state.unmarked_since.is_none() && self.writer.is_some() {
+            state.unmarked_since = Some(Instant::now());
+            self.wake_if_due(&mut state);
+        }
+    }
+
+    /// Wakes the thread if there is something to do before it would wake by itself.
+    fn wake_if_due(&self, state: &mut State) {
+        let is_early = match self.due(state) {
+            Ok(_) => true,
+            Err(Some(until)) => state.sleeps_until.is_none_or(|sleeps_until| until < sleeps_until),
+            Err(None) => false,
+        };
+        if is_early {
+            self.wake(state);
+        }
+    }
+
+    fn wake(&self, state: &mut State) {
+        if std::mem::take(&mut state.sleeping) {
+            self.work.notify_all();
+        }
+    }
+
+    /// Writes what is queued; its caller has set `writing`. With `once` what came meanwhile is left to the thread.
+    fn drain(&self, once: bool) {
+        let mut rounds = 0;
+        loop {
+            let mut state = self.state();
+            if state.queue.is_empty() || (once && rounds > 0 && !state.closed) {
+                state.writing = false;
+                self.wake_if_due(&mut state);
+                return;
+            }
+            rounds += 1;
+            let changes = std::mem::take(&mut state.queue);
+            state.queued_bytes = 0;
+            self.queued.store(0, Ordering::Release);
+            let committed = state.committed.filter(|_| std::mem::take(&mut state.committed_is_news));
+            let is_closed = state.closed;
+            drop(state);
+            let outcome = match self.commit(&changes, committed, is_closed) {
+                Err(error) if is_closed => Err(error),
+                Err(error) => {
+                    self.fail(&error);
+                    Err(error)
+                }
+                Ok(()) => Ok(()),
+            };
+            call_back(changes, &outcome);
+        }
+    }
+
+    fn commit(&self, changes: &[Queued], committed: Option<LogPosition>, is_closed: bool) -> io::Result<()> {
+        let serial = changes.last().map_or(0, |queued| queued.serial);
+        if is_closed {
+            return Err(io::Error::other("the log is closed"));
+        }
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other(self.failure().unwrap_or_default()));
+        }
+        let Some(mut writer) = self.writer() else { return Ok(()) };
+        let effects = writer.commit(changes, committed, self.options.durability == Durability::Always)?;
+        let mut state = self.state();
+        effects.into_iter().for_each(|effect| effect.apply(&mut state.index));
+        state.written(serial);
+        self.note_written(&mut state, &writer);
+        let purged = changes.iter().rev().find_map(|queued| match queued.change {
+            Change::Purge(upto) => Some(upto.index),
+            _ => None,
+        });
+        let superfluous = if purged.is_some() { state.index.take_purged(purged) } else { Vec::new() };
+        drop(state);
+        writer.discard(superfluous)
+    }
+
+    fn note_written(&self, state: &mut State, writer: &Writer) {
+        let now = Instant::now();
+        state.room = writer.room();
+        state.unmarked_since = Some(now);
+        let is_timed = matches!(self.options.durability, Durability::Interval { .. });
+        state.unsynced_since = match (is_timed && writer.is_unsynced(), state.unsynced_since) {
+            (false, _) => None,
+            (true, since) => since.or(Some(now)),
+        };
+    }
+
+    /// The log's thread.
+    pub(super) fn run(&self) {
+        loop {
+            match self.next_work() {
+                Work::Drain => self.drain(false),
+                Work::Sync => self.upkeep(false, |writer, _| writer.sync()),
+                Work::Mark => self.upkeep(false, |writer, committed| writer.mark(committed)),
+                Work::End => {
+                    self.finish();
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits for work: looks for it without sleeping for a while, since to be woken costs 50 µs. Takes the role of writer.
+    fn next_work(&self) -> Work {
+        let mut may_spin = self.options.spin_us > 0;
+        let mut state = self.state();
+        loop {
+            let wait_until = match self.due(&state) {
+                Ok(work) => {
+                    state.writing = true;
+                    return work;
+                }
+                Err(wait_until) => wait_until,
+            };
+            if std::mem::take(&mut may_spin) {
+                drop(state);
+                self.spin();
+                state = self.state();
+                continue;
+            }
+            state.sleeping = true;
+            state.sleeps_until = wait_until;
+            state = match wait_until {
+                None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let pause = until.saturating_duration_since(Instant::now());
+                    self.work.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            state.sleeping = false;
+        }
+    }
+
+    /// What is to be done now, or until when nothing is.
+    fn due(&self, state: &State) -> Result<Work, Option<Instant>> {
+        if state.writing {
+            return Err(None);
+        }
+        if !state.queue.is_empty() {
+            return Ok(Work::Drain);
+        }
+        if state.closing {
+            return Ok(Work::End);
+        }
+        let now = Instant::now();
+        if let (Durability::Interval { interval_ms }, Some(since)) = (self.options.durability, state.unsynced_since) {
+            let until = since + Duration::from_millis(interval_ms);
+            return if until <= now { Ok(Work::Sync) } else { Err(Some(until)) };
+        }
+        match state.unmarked_since.map(|since| since + MARK_AFTER) {
+            Some(until) if until <= now => Ok(Work::Mark),
+            until => Err(until),
+        }
+    }
+
+    fn spin(&self) {
+        let until = Instant::now() + Duration::from_micros(self.options.spin_us);
+        let mut turns = 0_u32;
+        while self.queued.load(Ordering::Acquire) == 0 {
+            turns += 1;
+            if turns % 64 == 0 {
+                if Instant::now() >= until {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Does something to the end of the log that no caller waits for. Its caller has set `writing`.
+    fn upkeep(&self, is_last: bool, work: impl FnOnce(&mut Writer, Option<LogPosition>) -> io::Result<()>) {
+        let committed = {
+            let mut state = self.state();
+            state.committed.filter(|_| std::mem::take(&mut state.committed_is_news))
+        };
+        let Some(mut writer) = self.writer() else { return };
+        let is_timed_sync = self.state().unsynced_since.is_some();
+        if !self.has_failed.load(Ordering::Acquire) {
+            if let Err(error) = work(&mut writer, committed) {
+                self.fail(&error);
+            }
+        }
+        let mut state = self.state();
+        state.room = writer.room();
+        state.unsynced_since = None;
+        // A sync is followed by a mark that tells of it; after a mark there is nothing to tell.
+        if !is_timed_sync {
+            state.unmarked_since = None;
+        }
+        state.writing = false;
+        state.closed |= is_last;
+    }
+
+    /// The last act of the thread: all is durable and marked so. What comes after it fails.
+    fn finish(&self) {
+        self.upkeep(true, |writer, committed| {
+            writer.sync()?;
+            writer.mark(committed)?;
+            writer.sync()
+        });
+        let mut state = self.state();
+        if !state.queue.is_empty() && !state.writing {
+            state.writing = true;
+            drop(state);
+            self.drain(false);
+        }
+    }
+
+    pub(super) fn begin_to_close(&self) {
+        if let Some(spares) = &self.spares {
+            spares.stop_waiting();
+        }
+        let mut state = self.state();
+        state.closing = true;
+        if self.writer.is_none() {
+            state.closed = true;
+        }
+        self.wake(&mut state);
+        self.work.notify_all();
+    }
+
+    pub(super) fn join_helpers(&self) {
+        if let Some(spares) = &self.spares {
+            spares.join();
+        }
+    }
+
+    /// See `Log::has_room`.
+    pub(super) fn has_room(&self, payload_bytes: usize) -> bool {
+        let Some(spares) = self.spares.as_ref().filter(|spares| spares.is_full()) else { return true };
+        let (queued, room) = {
+            let state = self.state();
+            (state.queued_bytes, state.room)
+        };
+        let wanted = queued + frame::entry_bytes(payload_bytes) + RESERVE_BYTES.min(self.options.segment_bytes / 16);
+        if wanted <= room {
+            return true;
+        }
+        spares.prepare_ahead(self.options.segment_bytes.max(wanted));
+        !spares.is_full()
+    }
+}
+
+fn call_back(changes: Vec<Queued>, outcome: &io::Result<()>) {
+    for Queued { change, done, .. } in changes {
+        let answer = match (outcome, change) {
+            (Ok(()), Change::Refused(reason)) => Err(io::Error::new(io::ErrorKind::InvalidInput, reason)),
+            (Ok(()), _) => Ok(()),
+            (Err(error), _) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        // A callback that panics must not take the log with it; the panic hook has told of it.
+        catch_unwind(AssertUnwindSafe(|| done(answer))).ok();
+    }
+}

@@ -1,0 +1,234 @@
+//! Log: the ordered, durable sequence of entries, ballots and purge marks of one node.
+
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::config::Durability;
+use crate::error::Result;
+
+use super::data_dir::DataDir;
+use super::io_failed;
+use committer::Committer;
+use state::{Change, State};
+
+mod committer;
+mod frame;
+mod index;
+mod recovery;
+mod segment;
+mod state;
+mod writer;
+
+pub(crate) use recovery::Recovery;
+
+/// Bytes that many holders share.
+pub(crate) type Payload = Arc<[u8]>;
+
+/// Called once when a change is as durable as the log promises, or will never be.
+pub(crate) type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Where an entry stands: the leader (term and node) that made it, and its number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct LogPosition {
+    pub term: u64,
+    pub node: u64,
+    pub index: u64,
+}
+
+/// One entry. What `kind` and `payload` mean is the business of who wrote them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LogEntry {
+    pub position: LogPosition,
+    pub kind: u8,
+    pub payload: Payload,
+}
+
+/// Raft's vote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Ballot {
+    pub term: u64,
+    pub node: u64,
+    pub committed: bool,
+}
+
+/// How a log works.
+#[derive(Clone, Debug)]
+pub(crate) struct LogOptions {
+    /// When `done` is called. Ballots and purge marks are synced first, whatever this is (except in memory).
+    pub durability: Durability,
+    /// Largest size of a segment file, bytes; the first ones are smaller. An entry that needs more gets a segment of its own.
+    pub segment_bytes: u64,
+    /// Payload bytes of recent entries kept in memory for `read`.
+    pub cache_bytes: usize,
+    /// An append of at most this many payload bytes that finds the log idle is written and synced by its caller. 0: never.
+    pub inline_bytes: usize,
+    /// How long the log's thread looks for new work before it sleeps, microseconds.
+    pub spin_us: u64,
+}
+
+impl Default for LogOptions {
+    fn default() -> LogOptions {
+        LogOptions {
+            durability: Durability::Always,
+            segment_bytes: 64 * 1024 * 1024,
+            cache_bytes: 8 * 1024 * 1024,
+            inline_bytes: 4096,
+            spin_us: 30,
+        }
+    }
+}
+
+/// The log of one node; clones are the same log.
+///
+/// - Changes take effect for readers at once and reach the disk in the order of the calls; `done` is called in
+///   that order, on the log's thread or on the calling one, and holds no lock of the log.
+/// - One write and one fdatasync carry all that was queued meanwhile.
+/// - After a failed write or fdatasync nothing is acknowledged any more: see `failure`.
+#[derive(Clone)]
+pub(crate) struct Log {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    committer: Arc<Committer>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    recovery: Recovery,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Handle {
+    fn close(&self) {
+        self.committer.begin_to_close();
+        let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        // The last clone may be dropped by a callback, on the log's own thread.
+        if thread.thread().id() != std::thread::current().id() {
+            thread.join().ok();
+            self.committer.join_helpers();
+        }
+    }
+}
+
+impl Log {
+    /// Opens the log of a data directory and recovers it: a torn tail is repaired, see `recovery`.
+    ///
+    /// Errors: `corrupt` when acknowledged entries are damaged or missing, and then nothing on disk has changed;
+    /// `invalid_config` when a newer release wrote it; `io`.
+    pub(crate) fn open(data_dir: &DataDir, options: LogOptions) -> Result<Log> {
+        if options.durability == Durability::Memory {
+            return Ok(Log::in_memory());
+        }
+        let mut recovered = recovery::recover(data_dir, &options)?;
+        let state = State::recovered(&mut recovered, options.cache_bytes);
+        let recovery = recovered.report.clone();
+        let committer = Arc::new(Committer::new(state, Some(recovered.writer), options));
+        let on_thread = committer.clone();
+        let thread = std::thread::Builder::new()
+            .name("concord-log".into())
+            .spawn(move || on_thread.run())
+            .map_err(|error| io_failed("start the thread for", data_dir.path(), error))?;
+        Ok(Log { handle: Arc::new(Handle { committer, thread: Mutex::new(Some(thread)), recovery }) })
+    }
+
+    /// A log that is never written: entries are kept until they are purged, callbacks are called at once.
+    pub(crate) fn in_memory() -> Log {
+        let options = LogOptions { durability: Durability::Memory, cache_bytes: usize::MAX, ..LogOptions::default() };
+        let committer = Arc::new(Committer::new(State::empty(), None, options));
+        Log { handle: Arc::new(Handle { committer, thread: Mutex::new(None), recovery: Recovery::default() }) }
+    }
+
+    /// What opening found.
+    pub(crate) fn recovery(&self) -> &Recovery {
+        &self.handle.recovery
+    }
+
+    /// Last entry; the purge mark when there is none after it.
+    pub(crate) fn last(&self) -> Option<LogPosition> {
+        self.handle.committer.state().last
+    }
+
+    /// Up to where entries are gone for good.
+    pub(crate) fn purged(&self) -> Option<LogPosition> {
+        self.handle.committer.state().purged
+    }
+
+    /// The last saved ballot.
+    pub(crate) fn ballot(&self) -> Option<Ballot> {
+        self.handle.committer.state().ballot
+    }
+
+    /// The last saved commit position; after a restart it may be an older one.
+    pub(crate) fn committed(&self) -> Option<LogPosition> {
+        self.handle.committer.state().committed
+    }
+
+    /// Appends entries, which must follow the last one without a gap (else `done` gets `InvalidInput`). They are
+    /// readable at once and stay so; `done` is called when they are durable.
+    pub(crate) fn append(&self, entries: Vec<LogEntry>, done: Done) {
+        self.handle.committer.submit(Change::Append(entries), done);
+    }
+
+    /// Saves the ballot; `done` is called when it is durable, together with all that was appended before.
+    pub(crate) fn save_ballot(&self, ballot: Ballot, done: Done) {
+        self.handle.committer.submit(Change::Ballot(ballot), done);
+    }
+
+    /// Saves the commit position with the next write, or within about a second.
+    pub(crate) fn save_committed(&self, position: LogPosition) {
+        self.handle.committer.save_committed(position);
+    }
+
+    /// Removes the entries after `position`; `None`: all of them.
+    pub(crate) fn truncate_after(&self, position: Option<LogPosition>, done: Done) {
+        self.handle.committer.submit(Change::Truncate(position), done);
+    }
+
+    /// Removes the entries up to `upto` for good. When it lies beyond the last entry, the log is empty after it and the
+    /// next entry has the index `upto.index + 1`. Whole segments that are not needed any more go.
+    pub(crate) fn purge(&self, upto: LogPosition, done: Done) {
+        self.handle.committer.submit(Change::Purge(upto), done);
+    }
+
+    /// Entries with these indexes, as many as `max_bytes` of payload allow, but at least one if there is one. What is
+    /// purged or not there yet is left out.
+    ///
+    /// Errors: `InvalidData` when what lies in the file is damaged; the message names file and offset.
+    pub(crate) fn read(&self, range: Range<u64>, max_bytes: usize) -> io::Result<Vec<LogEntry>> {
+        let plan = self.handle.committer.state().plan_read(range, max_bytes);
+        plan.read()
+    }
+
+    /// Bytes of the log that a purge up to its end would free.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.handle.committer.state().sizes.bytes()
+    }
+
+    /// Bytes of the log after this index, within some 16 KiB.
+    pub(crate) fn bytes_since(&self, index: u64) -> u64 {
+        self.handle.committer.state().sizes.bytes_since(index)
+    }
+
+    /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space
+    /// that was reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while all is well.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.handle.committer.has_room(bytes)
+    }
+
+    /// Why nothing is acknowledged any more: a write or fdatasync failed. It is never tried again, because the kernel may
+    /// have dropped what it could not write. `None` while all is well.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.handle.committer.failure()
+    }
+
+    /// Writes and syncs what is queued and ends the thread. Later changes fail.
+    pub(crate) fn close(&self) {
+        self.handle.close();
+    }
+}

@@ -1,0 +1,55 @@
+//! FILES: the data directory, the log, the snapshots. Only this room says `std::fs`.
+//!
+//! | file | noun |
+//! |--|--|
+//! | `files` | the seam to the operating system; `mem_files` is its twin for tests, with faults and crashes |
+//! | `data_dir` | one locked directory with an identity |
+//! | `log/` | the ordered, durable log of entries, ballots and purge marks |
+//! | `snapshot` | files that hold the whole state at one log position |
+//!
+//! Everything stored carries a format version and checksums. Damage is an error of kind `corrupt` that names
+//! file and offset; it is never skipped over.
+
+use std::io;
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind};
+
+mod data_dir;
+mod files;
+mod log;
+#[cfg(test)]
+mod mem_files;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use data_dir::{DataDir, Identity};
+pub(crate) use files::{Files, RealFiles, StoredFile};
+pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload, Recovery};
+#[cfg(test)]
+pub(crate) use mem_files::MemFiles;
+pub(crate) use snapshot::{SnapshotFile, SnapshotReader, SnapshotReceiver, SnapshotStore, SnapshotWriter};
+
+/// An error of kind `io` that says what was tried on which file.
+fn io_failed(action: &str, path: &Path, cause: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot {action} {}: {cause}", path.display())).with_source(cause)
+}
+
+/// An error of kind `corrupt` that names file and offset.
+fn damaged(path: &Path, offset: u64, what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("{} is damaged at offset {offset}: {what}", path.display()))
+}
+
+/// Whether this error says that there is no space left; such a one goes away by itself.
+pub(crate) fn is_disk_full(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
