@@ -152,12 +152,15 @@ impl MemFiles {
 
     /// Another disk with the same files, all durable, no faults armed.
     pub(crate) fn copy(&self) -> MemFiles {
-        let copy = MemFiles::default();
-        for path in self.paths() {
-            copy.set_content(&path, self.content(&path));
-        }
-        copy.disk().dirs = self.disk().dirs.clone();
-        copy
+        let disk = self.disk();
+        let names = disk.names.iter().map(|(path, content)| {
+            let bytes = content.lock().unwrap().bytes.clone();
+            let content = Content { durable: bytes.clone(), bytes, pending: Vec::new() };
+            (path.clone(), Arc::new(Mutex::new(content)))
+        });
+        let names: BTreeMap<_, _> = names.collect();
+        let fresh = Disk { durable_names: names.clone(), names, dirs: disk.dirs.clone(), ..Disk::default() };
+        MemFiles { disk: Arc::new(Mutex::new(fresh)) }
     }
 }
 

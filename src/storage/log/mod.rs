@@ -23,6 +23,8 @@ mod state;
 mod writer;
 
 pub(crate) use recovery::Recovery;
+#[cfg(test)]
+pub(super) use segment::SegmentHead;
 
 /// Bytes that many holders share.
 pub(crate) type Payload = Arc<[u8]>;

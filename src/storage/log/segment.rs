@@ -26,7 +26,7 @@ const RETRY: Duration = Duration::from_millis(200);
 
 /// What the log amounted to at some point, apart from its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Standing {
+pub(in crate::storage) struct Standing {
     pub ballot: Option<Ballot>,
     pub committed: Option<LogPosition>,
     pub purged: Option<LogPosition>,
@@ -36,7 +36,7 @@ pub(super) struct Standing {
 
 /// What stands at the head of a segment. In every format version the checksum ends byte 256.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct SegmentHead {
+pub(in crate::storage) struct SegmentHead {
     pub identity: Identity,
     pub sequence: u64,
     /// Bytes of the file.
@@ -48,7 +48,7 @@ pub(super) struct SegmentHead {
 }
 
 impl SegmentHead {
-    pub(super) fn encode(&self) -> Vec<u8> {
+    pub(in crate::storage) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(SEGMENT_HEAD_BYTES as usize);
         out.extend_from_slice(MAGIC);
         out.extend_from_slice(&u64::from(FORMAT).to_le_bytes());
@@ -71,7 +71,7 @@ impl SegmentHead {
         out
     }
 
-    pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<SegmentHead> {
+    pub(in crate::storage) fn decode(bytes: &[u8], path: &Path) -> Result<SegmentHead> {
         if bytes.len() != SEGMENT_HEAD_BYTES as usize {
             return Err(damaged(path, 0, "it is too short for the head of a segment"));
         }

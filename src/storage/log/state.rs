@@ -208,23 +208,23 @@ impl State {
         let is_empty = self.last.is_none_or(|last| last.index < first);
         let end = self.last.filter(|_| !is_empty).map_or(0, |last| range.end.min(last.index.saturating_add(1)));
         let from = range.start.max(first);
-        let mut plan = ReadPlan { from, end, max_bytes, runs: Vec::new(), cached: Vec::new() };
+        let mut plan = ReadPlan { from, file_end: from, max_bytes, runs: Vec::new(), cached: Vec::new() };
         if from >= end {
             return plan;
         }
         let cached_from = self.cache.front().map_or(end, |oldest| oldest.entry.position.index);
         if from < cached_from {
-            plan.end = end.min(cached_from);
-            plan.runs = self.index.runs(from, plan.end, max_bytes);
-        } else {
-            let mut bytes = 0;
-            for cached in self.cache.range((from - cached_from) as usize..(end - cached_from) as usize) {
-                bytes += cached.entry.payload.len();
-                if !plan.cached.is_empty() && bytes > max_bytes {
-                    break;
-                }
-                plan.cached.push(cached.entry.clone());
+            plan.file_end = end.min(cached_from);
+            plan.runs = self.index.runs(from, plan.file_end, max_bytes);
+        }
+        let mut bytes = 0;
+        let place = |index: u64| (index - cached_from.min(index)) as usize;
+        for cached in self.cache.range(place(from)..place(end)) {
+            bytes += cached.entry.payload.len();
+            if !plan.cached.is_empty() && bytes > max_bytes {
+                break;
             }
+            plan.cached.push(cached.entry.clone());
         }
         plan
     }
@@ -244,7 +244,8 @@ impl MaxByIndex for Option<LogPosition> {
 /// Entries to be read, without the log's lock.
 pub(super) struct ReadPlan {
     from: u64,
-    end: u64,
+    /// Entries before this index are in files, the ones after in `cached`.
+    file_end: u64,
     max_bytes: usize,
     runs: Vec<Run>,
     cached: Vec<LogEntry>,
@@ -252,7 +253,7 @@ pub(super) struct ReadPlan {
 
 impl ReadPlan {
     pub(super) fn read(self) -> io::Result<Vec<LogEntry>> {
-        let mut entries = self.cached;
+        let mut entries = Vec::new();
         let (mut next, mut bytes) = (self.from, 0);
         for run in &self.runs {
             let segment = &run.segment;
@@ -262,7 +263,7 @@ impl ReadPlan {
             };
             let mut reader = FrameReader::new(&*segment.file, segment.seed, segment.size);
             let mut offset = run.offset;
-            while next < run.end.min(self.end) {
+            while next < run.end.min(self.file_end) {
                 match reader.at(offset)? {
                     Found::Frame { record, next: after } => {
                         offset = after;
@@ -284,6 +285,19 @@ impl ReadPlan {
                     Found::Bad(why) => return Err(bad(offset, why)),
                 }
             }
+        }
+        if next < self.file_end {
+            return Ok(entries);
+        }
+        if entries.is_empty() {
+            return Ok(self.cached);
+        }
+        for entry in self.cached {
+            bytes += entry.payload.len();
+            if bytes > self.max_bytes {
+                break;
+            }
+            entries.push(entry);
         }
         Ok(entries)
     }
