@@ -44,8 +44,10 @@ enum Numbers {
 
 /// Whether well-formed bytes hold a NaN outside of text and bytes.
 fn holds_nan(bytes: &[u8]) -> bool {
-    // Every NaN has a head of these; most values hold none of them at all.
-    if !bytes.iter().any(|byte| matches!(byte, 0xf9..=0xfb)) {
+    // Every NaN begins with one of these pairs; most values hold none of them at all.
+    let is_candidate = |(head, next): (&u8, &u8)| matches!(head, 0xf9..=0xfb) & (next & 0x7c == 0x7c);
+    let pairs = bytes.iter().zip(bytes.iter().skip(1));
+    if !pairs.fold(false, |found, pair| found | is_candidate(pair)) {
         return false;
     }
     let mut reader = Reader::new(bytes);
