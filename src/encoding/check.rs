@@ -48,15 +48,13 @@ pub(super) fn well_formed(bytes: &[u8]) -> Read<()> {
     }
 }
 
+/// One item at this depth.
 fn item(reader: &mut Reader<'_>, depth: usize) -> Read<()> {
-    if depth > VALUE_DEPTH_MAX {
-        return Err(reader.fault_at(reader.position(), "nested deeper than 128 levels"));
-    }
     let head = reader.head()?;
     match head.major {
         major::UNSIGNED | major::NEGATIVE => Ok(()),
-        major::BYTES => reader.bytes(head).map(drop),
-        major::TEXT => reader.text(head).map(drop),
+        major::BYTES => reader.skip_bytes(head),
+        major::TEXT => reader.skip_text(head),
         major::ARRAY => array(reader, head, depth),
         major::MAP => map(reader, head, depth),
         major::TAG => tagged(reader, head.argument, depth),
@@ -65,18 +63,38 @@ fn item(reader: &mut Reader<'_>, depth: usize) -> Read<()> {
 }
 
 fn array(reader: &mut Reader<'_>, head: Head, depth: usize) -> Read<()> {
-    let mut length = reader.length(head, 1)?;
-    while reader.more(&mut length)? {
-        item(reader, depth + 1)?;
+    match reader.length(head, 1)? {
+        Length(Some(count)) => items(reader, count, depth + 1),
+        mut unknown => {
+            while reader.more(&mut unknown)? {
+                items(reader, 1, depth + 1)?;
+            }
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn map(reader: &mut Reader<'_>, head: Head, depth: usize) -> Read<()> {
-    let mut length = reader.length(head, 2)?;
-    while reader.more(&mut length)? {
-        item(reader, depth + 1)?;
-        item(reader, depth + 1)?;
+    match reader.length(head, 2)? {
+        Length(Some(count)) => items(reader, count * 2, depth + 1),
+        mut unknown => {
+            while reader.more(&mut unknown)? {
+                items(reader, 2, depth + 1)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// So many items at this depth. Small ones are dealt with here, because most are.
+fn items(reader: &mut Reader<'_>, count: u64, depth: usize) -> Read<()> {
+    if depth > VALUE_DEPTH_MAX && count > 0 {
+        return Err(reader.fault_at(reader.position(), "nested deeper than 128 levels"));
+    }
+    for _ in 0..count {
+        if !reader.skip_small() {
+            item(reader, depth)?;
+        }
     }
     Ok(())
 }
@@ -93,11 +111,11 @@ fn tagged(reader: &mut Reader<'_>, tag: u64, depth: usize) -> Read<()> {
     match tag {
         tags::ATOM => {
             need(major::TEXT, "an atom that is not text")?;
-            reader.text(head).map(drop)
+            reader.skip_text(head)
         }
         tags::BIG_POSITIVE | tags::BIG_NEGATIVE => {
             need(major::BYTES, "a big integer that is not bytes")?;
-            reader.bytes(head).map(drop)
+            reader.skip_bytes(head)
         }
         tags::TUPLE => {
             need(major::ARRAY, "a tuple that is not a list")?;
@@ -151,7 +169,7 @@ fn decimal(reader: &mut Reader<'_>, head: Head, at: usize, depth: usize) -> Read
             major::UNSIGNED | major::NEGATIVE => Ok(()),
             major::TAG if matches!(mantissa.argument, tags::BIG_POSITIVE | tags::BIG_NEGATIVE) => {
                 let digits = reader.head()?;
-                if digits.major == major::BYTES { reader.bytes(digits).map(drop) } else { Err(fault) }
+                if digits.major == major::BYTES { reader.skip_bytes(digits) } else { Err(fault) }
             }
             _ => Err(fault),
         }

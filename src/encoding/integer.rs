@@ -207,3 +207,49 @@ pub(super) fn from_digits(negative: bool, digits: &str) -> Value {
     }
     Value::BigInt { negative, magnitude }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::encode_value;
+
+    fn worth(value: impl Into<Value>) -> Option<Integer> {
+        integer_of(&encode_value(&value.into()).unwrap())
+    }
+
+    #[test]
+    fn integers_of_every_size_are_recognised() {
+        for integer in [0, 1, -1, 23, 24, i128::from(i64::MAX), i128::from(i64::MIN), 1 << 64, i128::MAX, i128::MIN] {
+            assert_eq!(worth(integer), Some(Integer::Exact(integer)));
+        }
+        let beyond = Value::BigInt { negative: true, magnitude: vec![1; 17] };
+        assert_eq!(worth(beyond), Some(Integer::OutOfRange));
+        let mut out = Vec::new();
+        encode_integer(i64::MIN, &mut out);
+        assert_eq!(integer_of(&out), Some(Integer::Exact(i64::MIN.into())));
+    }
+
+    #[test]
+    fn nothing_else_is_an_integer() {
+        let others = [Value::Null, 1.0.into(), "1".into(), true.into(), [1].into(), Value::Atom("1".into())];
+        assert!(others.into_iter().all(|value| worth(value).is_none()));
+        assert!(
+            [&[][..], &[0x18], &[0x01, 0x01], &[0xc2, 0x01], &[0xff]]
+                .into_iter()
+                .all(|bytes| integer_of(bytes).is_none())
+        );
+    }
+
+    #[test]
+    fn digits_of_big_integers_are_right() {
+        for exponent in [0usize, 1, 8, 9, 10, 18, 37, 38, 39, 40, 77, 100, 154, 155, 4299] {
+            let digits = format!("1{}", "0".repeat(exponent));
+            assert_eq!(to_digits(&from_digits(false, &digits), 4300).as_deref(), Some(digits.as_str()));
+            let nines = "9".repeat(exponent + 1);
+            assert_eq!(to_digits(&from_digits(true, &nines), 4300), Some(format!("-{nines}")));
+        }
+        assert_eq!(from_digits(true, &i128::MIN.to_string()[1..]), Value::Int(i128::MIN));
+        assert_eq!(to_digits(&from_digits(false, &"9".repeat(4301)), 4300), None);
+        assert_eq!(to_digits(&Value::BigInt { negative: false, magnitude: vec![] }, 10).as_deref(), Some("0"));
+    }
+}

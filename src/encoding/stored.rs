@@ -156,3 +156,143 @@ pub fn compression_stats(value: &[u8], settings: &Compression) -> CompressionSta
         saved_percent: percent(saved_bytes as f64),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(algorithm: CompressionAlgorithm) -> Compression {
+        Compression { algorithm, ..Compression::default() }
+    }
+
+    const ALGORITHMS: [CompressionAlgorithm; 2] = [CompressionAlgorithm::Zlib, CompressionAlgorithm::Gzip];
+
+    const ZLIB_BODY: &[u8] = &[0x78, 0x9c, 0xab, 0x48, 0x49, 0xa4, 0x03, 0x00, 0x00, 0xd1, 0x8d, 0x26, 0xc1];
+    const GZIP_BODY: &[u8] = &[
+        0x1f, 0x8b, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x03, 0xab, 0x48, 0x49, 0xa4, 0x03, 0x00, 0x00, 0xdb,
+        0xb8, 0x17, 0xda, 0x66, 0x00, 0x00, 0x00,
+    ];
+
+    /// Bytes that do not compress.
+    fn noise(count: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let next = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        };
+        (0..count).map(next).collect()
+    }
+
+    #[test]
+    fn values_come_back_whatever_the_settings() {
+        for algorithm in ALGORITHMS {
+            for level in 0..=9 {
+                let settings = Compression { level, ..settings(algorithm) };
+                for value in
+                    [vec![], vec![1], vec![7; 1024], vec![7; 1025], noise(5000), [noise(500), vec![0; 90_000]].concat()]
+                {
+                    for compress in [Compress::Auto, Compress::Always, Compress::Never] {
+                        let stored = seal(&value, compress, &settings);
+                        assert_eq!(*open(&stored).unwrap(), *value);
+                        assert!(stored.len() <= 1 + value.len(), "never larger than raw");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_what_gets_smaller_is_compressed() {
+        let auto = |value: &[u8], settings: &Compression| seal(value, Compress::Auto, settings)[0];
+        let default = Compression::default();
+        assert_eq!(auto(&[7; 1024], &default), RAW, "not above the threshold");
+        assert_eq!(auto(&[7; 1025], &default), ZLIB);
+        assert_eq!(auto(&[7; 1025], &settings(CompressionAlgorithm::Gzip)), GZIP);
+        assert_eq!(auto(&noise(5000), &default), RAW, "would be larger");
+        assert_eq!(auto(&[7; 5000], &Compression { enabled: false, ..default }), RAW);
+        assert_eq!(seal(&[7; 100], Compress::Always, &default)[0], ZLIB, "forced below the threshold");
+        assert_eq!(seal(&[7; 5000], Compress::Never, &default)[0], RAW);
+        assert_eq!(auto(&[7; 5000], &Compression { level: 0, ..default }), RAW);
+    }
+
+    #[test]
+    fn what_was_stored_by_the_first_release_stays_readable() {
+        // Made by Python's zlib and gzip: 100 times the letter a as text (78 64 61 61 ...).
+        let value = [&[0x78, 0x64][..], &[b'a'; 100]].concat();
+        let zlib = [&[1, 102, 0, 0, 0][..], ZLIB_BODY].concat();
+        let gzip = [&[2, 102, 0, 0, 0][..], GZIP_BODY].concat();
+        assert_eq!(*open(&zlib).unwrap(), *value);
+        assert_eq!(*open(&gzip).unwrap(), *value);
+        assert_eq!(*open(&[&[0][..], &value].concat()).unwrap(), *value);
+    }
+
+    #[test]
+    fn damage_is_refused() {
+        for algorithm in ALGORITHMS {
+            let value = vec![7; 5000];
+            let stored = seal(&value, Compress::Always, &settings(algorithm));
+            for cut in 0..stored.len() {
+                assert_eq!(open(&stored[..cut]).unwrap_err().kind(), ErrorKind::Corrupt);
+            }
+            let declare = |bytes: u32| [&stored[..1], &bytes.to_le_bytes(), &stored[5..]].concat();
+            for declared in [0, 4999, 5001, u32::MAX] {
+                assert_eq!(open(&declare(declared)).unwrap_err().kind(), ErrorKind::Corrupt);
+            }
+            let with_garbage = [&stored[..], &[0]].concat();
+            assert_eq!(open(&with_garbage).unwrap_err().kind(), ErrorKind::Corrupt);
+            let twice = [&stored[..], &stored[5..]].concat();
+            assert_eq!(open(&twice).unwrap_err().kind(), ErrorKind::Corrupt);
+            let mut last_changed = stored.clone();
+            *last_changed.last_mut().unwrap() ^= 1;
+            assert_eq!(open(&last_changed).unwrap_err().kind(), ErrorKind::Corrupt, "the checksum counts");
+        }
+        assert_eq!(open(&[]).unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(open(&[3, 1, 2]).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    /// The checksum of zlib and gzip finds nearly everything; what it does not cover must do no harm.
+    #[test]
+    fn ten_thousand_damaged_forms_give_an_error_or_a_value() {
+        let value: Vec<u8> = noise(300).repeat(4);
+        let forms = ALGORITHMS.map(|algorithm| seal(&value, Compress::Always, &settings(algorithm)));
+        let mut wrong = 0;
+        for (round, place) in noise(20_000).chunks_exact(2).enumerate() {
+            let mut stored = forms[round % 2].clone();
+            let at = round % stored.len();
+            stored[at] = stored[at].wrapping_add(place[0].max(1));
+            match open(&stored) {
+                Ok(opened) if at > 0 => wrong += usize::from(*opened != *value),
+                Ok(_) => {}
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt),
+            }
+        }
+        assert_eq!(wrong, 0);
+    }
+
+    /// A body that inflates to 256 MiB, declared as little or as much as a value may have.
+    #[test]
+    fn a_compression_bomb_costs_no_more_than_it_declares() {
+        let mut bomb = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+        let zeros = vec![0; 1 << 20];
+        (0..256).for_each(|_| bomb.write_all(&zeros).unwrap());
+        let bomb = bomb.finish().unwrap();
+        for declared in [10, VALUE_BYTES_MAX_CEILING as u32, VALUE_BYTES_MAX_CEILING as u32 + 1, 256 << 20] {
+            let stored = [&[ZLIB][..], &declared.to_le_bytes(), &bomb].concat();
+            assert_eq!(open(&stored).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+        // A tiny body cannot make us reserve what it declares.
+        let tiny = [&[ZLIB][..], &(VALUE_BYTES_MAX_CEILING as u32).to_le_bytes(), &[0x78, 0x9c]].concat();
+        assert_eq!(open(&tiny).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn stats_are_in_bytes_and_percent() {
+        let stats = compression_stats(&[7; 10_000], &Compression::default());
+        assert_eq!(stats.original_bytes, 10_000);
+        assert_eq!(stats.saved_bytes, 10_000 - stats.compressed_bytes as i64);
+        assert!((stats.ratio_percent + stats.saved_percent - 100.0).abs() < 0.011);
+        let stats = compression_stats(&noise(5000), &Compression::default());
+        assert!(stats.saved_bytes < 0 && stats.saved_percent < 0.0);
+        assert_eq!(compression_stats(&[], &Compression::default()).original_bytes, 0);
+    }
+}
