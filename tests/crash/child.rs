@@ -85,7 +85,8 @@ pub fn write_until_killed() {
     let Ok(dir) = std::env::var(DIR) else { return };
     let acknowledged = read_counts(&std::env::var(ACKNOWLEDGED).expect("counts"));
     let mut config = crate::config(Path::new(&dir));
-    config.durability = concord_kv::parse_durability(&std::env::var(DURABILITY).expect("durability")).expect("durability");
+    config.durability =
+        concord_kv::parse_durability(&std::env::var(DURABILITY).expect("durability")).expect("durability");
     let db = match Concord::open(config) {
         Ok(db) => db,
         Err(error) => return say(&format!("@fault it does not open after a crash: {error}")),

@@ -72,21 +72,18 @@ fn fill_and_free(disk: &Path) {
     // The same sixteen keys over and over: what grows is the log, not the content.
     let put = |n: u64| db.kv().put(format!("key{}", n % 16), value(n)).wait();
     let mut last = [None; 16];
-    let mut acknowledged = 0;
     for n in 1..=20 {
         put(n).expect("there is space");
         last[(n % 16) as usize] = Some(n);
-        acknowledged = n;
     }
 
     // Phase 1: somebody else fills the disk; sooner or later a write fails, with an error, at once or by its deadline.
     let ballast = fill(disk);
     let mut refused = None;
-    for n in acknowledged + 1..acknowledged + 2_000 {
+    for n in 21..2_000 {
         match put(n) {
             Ok(()) => {
                 last[(n % 16) as usize] = Some(n);
-                acknowledged = n;
                 top_up(&ballast);
             }
             Err(error) => {
@@ -129,7 +126,10 @@ fn fill_and_free(disk: &Path) {
     last[(n % 16) as usize] = Some(n);
     let check = |db: &Concord| {
         for (slot, n) in last.iter().enumerate() {
-            assert!(db.kv().get(format!("key{slot}")).expect("a read") == n.map(value), "key{slot} is wrong afterwards");
+            assert!(
+                db.kv().get(format!("key{slot}")).expect("a read") == n.map(value),
+                "key{slot} is wrong afterwards"
+            );
         }
     };
     check(&db);
@@ -137,7 +137,10 @@ fn fill_and_free(disk: &Path) {
     drop(db);
     let db = Concord::open(config).expect("it opens again");
     check(&db);
-    println!("full disk: refused with {}, reads went on, writes resumed after {resumed_ms} ms, {n} writes", error.kind());
+    println!(
+        "full disk: refused with {}, reads went on, writes resumed after {resumed_ms} ms, {n} writes",
+        error.kind()
+    );
 }
 
 /// Takes all space that is left.

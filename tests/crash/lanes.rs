@@ -76,7 +76,9 @@ fn payload(lane: usize, n: u64, bytes_max: u64) -> Value {
 pub fn perform(db: &Concord, lane: usize, n: u64) -> Result<()> {
     let kv = db.kv();
     match op(lane, n) {
-        Op::Put { key, value, compress } => kv.put_with(key, value, &PutOptions { compress, ..Default::default() }).wait(),
+        Op::Put { key, value, compress } => {
+            kv.put_with(key, value, &PutOptions { compress, ..Default::default() }).wait()
+        }
         Op::PutWithTtl { key, value } => {
             let ttl = Some(Duration::from_secs(TTL_S));
             kv.put_with(key, value, &PutOptions { ttl, ..Default::default() }).wait()
@@ -125,7 +127,9 @@ pub fn verify(db: &Concord, acknowledged: &Counts, lost_max: u64) -> std::result
         let key = String::from_utf8_lossy(key).into_owned();
         let lane = key.strip_prefix("lane").and_then(|rest| rest.get(..1)).and_then(|lane| lane.parse::<usize>().ok());
         match (lane.filter(|lane| *lane < LANES), decode_value(&record.value)) {
-            (Some(lane), Ok(value)) => drop(lanes[lane].insert(key, (value, record.ttl_ms.map(|ms| ms.div_ceil(1000))))),
+            (Some(lane), Ok(value)) => {
+                drop(lanes[lane].insert(key, (value, record.ttl_ms.map(|ms| ms.div_ceil(1000)))))
+            }
             (None, _) => faults.push(format!("a key that nobody wrote: {key}")),
             (_, Err(error)) => faults.push(format!("{key}: {error}")),
         }
@@ -138,7 +142,8 @@ pub fn verify(db: &Concord, acknowledged: &Counts, lost_max: u64) -> std::result
         let candidates = n.saturating_sub(lost_max)..=n + 1;
         match candidates.rev().find(|n| same(content, &content_after(lane, *n))) {
             Some(n) => found[lane] = n,
-            None => faults.push(format!("lane {lane}: {n} acknowledged, but {}", difference(content, &content_after(lane, n)))),
+            None => faults
+                .push(format!("lane {lane}: {n} acknowledged, but {}", difference(content, &content_after(lane, n)))),
         }
     }
     if faults.is_empty() { Ok(found) } else { Err(format!("acknowledged writes are damaged: {}", faults.join("; "))) }
@@ -147,14 +152,16 @@ pub fn verify(db: &Concord, acknowledged: &Counts, lost_max: u64) -> std::result
 /// Equal keys and values; a lifetime may have run down by an hour less a minute.
 fn same(found: &Content, expected: &Content) -> bool {
     found.len() == expected.len()
-        && found.iter().zip(expected).all(|((key, (value, ttl_s)), (expected_key, (expected_value, expected_ttl_s)))| {
-            let lifetime = match (ttl_s, expected_ttl_s) {
-                (None, None) => true,
-                (Some(left_s), Some(full_s)) => left_s <= full_s && left_s + TTL_S - 60 > *full_s,
-                _ => false,
-            };
-            key == expected_key && value == expected_value && lifetime
-        })
+        && found.iter().zip(expected).all(
+            |((key, (value, ttl_s)), (expected_key, (expected_value, expected_ttl_s)))| {
+                let lifetime = match (ttl_s, expected_ttl_s) {
+                    (None, None) => true,
+                    (Some(left_s), Some(full_s)) => left_s <= full_s && left_s + TTL_S - 60 > *full_s,
+                    _ => false,
+                };
+                key == expected_key && value == expected_value && lifetime
+            },
+        )
 }
 
 fn difference(found: &Content, expected: &Content) -> String {
