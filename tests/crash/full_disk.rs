@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use concord_kv::{Concord, Config, ErrorKind, Value};
+use concord_kv::{Compress, Concord, Config, ErrorKind, PutOptions, Value};
 
 use crate::scratch;
 
@@ -70,7 +70,8 @@ fn fill_and_free(disk: &Path) {
     let db = Concord::open(config.clone()).expect("it opens while there is space");
     let value = |n: u64| Value::from(format!("{n:-<1}").repeat(400_000 / n.to_string().len()));
     // The same sixteen keys over and over: what grows is the log, not the content.
-    let put = |n: u64| db.kv().put(format!("key{}", n % 16), value(n)).wait();
+    let options = PutOptions { compress: Compress::Never, ..PutOptions::default() };
+    let put = |n: u64| db.kv().put_with(format!("key{}", n % 16), value(n), &options).wait();
     let mut last = [None; 16];
     for n in 1..=20 {
         put(n).expect("there is space");

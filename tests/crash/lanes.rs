@@ -175,3 +175,27 @@ fn difference(found: &Content, expected: &Content) -> String {
         None => "lifetimes differ".to_owned(),
     }
 }
+
+/// The judge itself: it sees a lost write, a write that is half there, and one that nobody made.
+#[test]
+fn the_judge_sees_what_is_wrong() {
+    for lane in 0..LANES {
+        let db = Concord::open(concord_kv::Config::default()).expect("a store in memory");
+        let mut acknowledged = [0; LANES];
+        for n in 1..=9 {
+            perform(&db, lane, n).expect("a write");
+        }
+        acknowledged[lane] = 9;
+        assert_eq!(verify(&db, &acknowledged, 0), Ok(acknowledged));
+        acknowledged[lane] = 8;
+        assert_eq!(verify(&db, &acknowledged, 0).expect("one write in flight")[lane], 9);
+        acknowledged[lane] = 7;
+        assert!(verify(&db, &acknowledged, 0).is_err(), "lane {lane}: two writes more than acknowledged");
+        acknowledged[lane] = 10;
+        assert!(verify(&db, &acknowledged, 0).is_err(), "lane {lane}: a lost write");
+        acknowledged[lane] = 9;
+        let key = db.kv().get_all().expect("a read").into_keys().next();
+        db.kv().put(key.unwrap_or_else(|| b"lane0:0".to_vec()), "something else").wait().expect("a write");
+        assert!(verify(&db, &acknowledged, 0).is_err(), "lane {lane}: a damaged value");
+    }
+}
