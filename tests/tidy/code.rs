@@ -29,8 +29,32 @@ impl SourceFile {
         Some(below.split('/').next()?.trim_end_matches(".rs"))
     }
 
+    /// Whether nothing of this file is shipped.
     pub fn is_test(&self) -> bool {
-        is_test_path(&self.path)
+        self.shipped.trim().is_empty()
+    }
+
+    /// Treats files that are declared as `#[cfg(test)] mod name;` as the tests that they are.
+    pub fn blank_test_files(files: &mut [SourceFile]) {
+        let mut tests = Vec::new();
+        for file in files.iter().filter(|file| file.is_rust()) {
+            let folder = file.path.trim_end_matches("mod.rs").trim_end_matches("lib.rs").trim_end_matches(".rs");
+            let folder = if folder.ends_with('/') { folder.to_owned() } else { format!("{folder}/") };
+            for (at, attribute) in file.code.match_indices("#[cfg(test)]") {
+                let rest = file.code[at + attribute.len()..].trim_start();
+                let name = rest.split(';').next().unwrap_or_default().rsplit_once("mod ").map_or("", |(_, name)| name);
+                if !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_') {
+                    tests.push(format!("{folder}{name}"));
+                }
+            }
+        }
+        for file in files {
+            let is_declared =
+                |test: &String| file.path == format!("{test}.rs") || file.path.starts_with(&format!("{test}/"));
+            if tests.iter().any(is_declared) {
+                file.shipped = blank(&file.code);
+            }
+        }
     }
 }
 

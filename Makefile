@@ -1,0 +1,77 @@
+# Concord: `make` lists the targets. The work is done by the scripts in .ci/ and beside the tests.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Every language builds into one folder, so that nothing is compiled twice.
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export LC_ALL := C.UTF-8
+export MIX_QUIET ?= 1
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+ROUNDS ?= 1000
+
+.PHONY: help
+help: ## this table
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools build ## one store through five languages and kill -9, in about a minute
+	@tests/demo/run.sh
+
+.PHONY: test test-rust test-c test-python test-elixir
+test: test-rust test-c test-python test-elixir ## every test of every language
+	@echo "make test: all four parts passed"
+
+test-rust: ## unit, documentation, conformance, model and crash tests
+	@.ci/tools rust
+	cargo test --locked -p concord-kv -p concord-kv-c
+
+test-c: build ## C and C++: stories, conformance, examples, valgrind, installed packages
+	@.ci/tools c
+	tests/c/run.sh
+
+test-python: build ## Python: stories, conformance, asyncio, fork
+	@.ci/tools python
+	python/tests/run.sh
+
+test-elixir: build ## Elixir: stories, doctests, conformance
+	@.ci/tools elixir
+	cd elixir && mix test
+
+.PHONY: check
+check: tools ## the read-only gate: formats, lints, docs, header, house rules
+	@.ci/check
+
+.PHONY: fix
+fix: tools ## whatever `make check` can repair by itself
+	@.ci/fix
+
+.PHONY: bench
+bench: tools build ## every measured claim beside its baseline, into target/bench.json and README.md
+	@benches/bench.sh
+
+.PHONY: crash
+crash: ## ROUNDS=1000 kills with -9
+	CONCORD_CRASH_ROUNDS=$(ROUNDS) cargo test --locked --test crash -- --nocapture
+
+.PHONY: build
+build: ## the program and the libraries, optimised
+	@.ci/tools rust
+	cargo build --locked --release --workspace
+
+.PHONY: install
+install: build ## PREFIX=/usr/local: program, C library, headers, pkg-config and CMake files
+	install -D -m 755 $(CARGO_TARGET_DIR)/release/concord $(DESTDIR)$(PREFIX)/bin/concord
+	bindings/c/install.sh $(PREFIX) $(DESTDIR)
+
+.PHONY: tools
+tools: ## what a fresh machine lacks (as root through apt-get; otherwise says what to install)
+	@.ci/tools rust c python elixir
+
+.PHONY: clean
+clean: ## everything that was built
+	rm -rf $(CARGO_TARGET_DIR) .venv elixir/_build elixir/priv/native python/build
