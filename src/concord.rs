@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::config::{Config, Durability};
-use crate::error::{Error, ErrorKind, Result};
-use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus};
+use crate::error::Result;
+use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus, new_identity};
 use crate::service::{Clock, Kv, remove_expired};
-use crate::storage::{DataDir, Identity, RealFiles};
+use crate::storage::{DataDir, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -59,7 +59,7 @@ impl Concord {
     pub fn open(config: Config) -> Result<Concord> {
         config.validate()?;
         let durable_dir = config.data_dir.as_ref().filter(|_| config.durability != Durability::Memory);
-        let fresh = random_identity()?;
+        let fresh = new_identity()?;
         let data_dir = durable_dir.map(|dir| DataDir::open(dir, Arc::new(RealFiles), || fresh)).transpose()?;
         let identity = data_dir.as_ref().map_or(fresh, DataDir::identity);
         let options = NodeOptions {
@@ -128,14 +128,4 @@ impl Concord {
         self.inner.node.close();
         Ok(())
     }
-}
-
-/// Names for a new cluster and its first node, from the operating system's randomness.
-fn random_identity() -> Result<Identity> {
-    let mut bytes = [0; 24];
-    getrandom::fill(&mut bytes).map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
-    let (cluster_id, node_id) = bytes.split_at(16);
-    let word = |bytes: &[u8]| bytes.iter().fold(0u128, |word, byte| word << 8 | u128::from(*byte));
-    // Node ids stay positive in languages whose integers are signed, and are never 0.
-    Ok(Identity { cluster_id: word(cluster_id), node_id: (word(node_id) as u64 >> 1) | 1 })
 }

@@ -19,10 +19,10 @@ use crate::storage::{SnapshotFile, SnapshotStore};
 type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
 type SnapshotOf = Snapshot<LeaderId<u64, u64>, u64, Peer, SnapshotData>;
 
-/// What a snapshot consists of: a file, or the live store when nothing is kept on disk.
+/// What a snapshot consists of: a file, or nothing but its position when nothing is kept on disk.
 pub(super) enum SnapshotData {
     File(SnapshotFile),
-    Live(View),
+    InMemory,
 }
 
 pub(super) struct MachineStore {
@@ -122,8 +122,8 @@ impl RaftStateMachine<Types> for MachineStore {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
         let Some(snapshots) = &self.snapshots else {
-            let live = SnapshotData::Live(self.machine.view(0));
-            return Ok(self.last_applied.map(|_| Snapshot { meta: self.meta(), snapshot: live }));
+            let snapshot = |_| Snapshot { meta: self.meta(), snapshot: SnapshotData::InMemory };
+            return Ok(self.last_applied.map(snapshot));
         };
         let Some(file) = snapshots.latest() else { return Ok(None) };
         let reader = file.open().map_err(io::Error::other)?;
@@ -150,7 +150,7 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
         };
         let meta = self.meta.clone();
         let Some(snapshots) = self.snapshots.clone() else {
-            return Ok(Snapshot { meta, snapshot: SnapshotData::Live(view) });
+            return Ok(Snapshot { meta, snapshot: SnapshotData::InMemory });
         };
         let header = encode_header(&meta, &self.header);
         let closing = self.closing.clone();

@@ -2,6 +2,7 @@
 
 mod batcher;
 mod entry;
+mod identity;
 mod log_store;
 mod machine_store;
 mod network;
@@ -10,5 +11,6 @@ mod status;
 mod types;
 
 pub(crate) use batcher::Done;
+pub(crate) use identity::new_identity;
 pub(crate) use node::{Node, NodeOptions};
 pub use status::{Member, MemberRole, NodeState, RaftStatus};

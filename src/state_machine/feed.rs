@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::slot::{Slot, Version};
 use crate::encoding::stored;
@@ -157,18 +157,13 @@ impl Feed {
 impl Changes {
     /// The next item, waiting at most `timeout`; `None` when there was none in that time.
     pub fn next_within(&mut self, timeout: Duration) -> Option<FeedItem> {
-        let deadline = Instant::now() + timeout;
-        let mut state = self.buffer.state();
-        loop {
-            if let Some(change) = state.changes.pop_front() {
-                return Some(FeedItem::Change(change));
-            }
-            if let Some(from_revision) = state.gap_from.take() {
-                return Some(FeedItem::Gap { from_revision });
-            }
-            let left = deadline.checked_duration_since(Instant::now())?;
-            state = self.buffer.filled.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        let is_empty = |state: &mut BufferState| state.changes.is_empty() && state.gap_from.is_none();
+        let waited = self.buffer.filled.wait_timeout_while(self.buffer.state(), timeout, is_empty);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if let Some(change) = state.changes.pop_front() {
+            return Some(FeedItem::Change(change));
         }
+        state.gap_from.take().map(|from_revision| FeedItem::Gap { from_revision })
     }
 }
 

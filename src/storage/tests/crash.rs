@@ -150,7 +150,8 @@ fn at_an_interval_a_crash_costs_the_end_but_never_the_whole_log() {
         let known = run(&files, options(500, Durability::Interval { interval_ms: 5 }), 7);
         for torn_seed in [None, Some(crash_at), Some(crash_at + 1000)] {
             let disk = files.after_crash(torn_seed);
-            let log = open_log(&disk).unwrap_or_else(|error| panic!("crash at {crash_at}, torn {torn_seed:?}: {error}"));
+            let log =
+                open_log(&disk).unwrap_or_else(|error| panic!("crash at {crash_at}, torn {torn_seed:?}: {error}"));
             let first = log.purged().map_or(0, |purged| purged.index + 1);
             let found = all(&log);
             for (found, index) in found.iter().zip(first..) {
