@@ -121,3 +121,58 @@ pub(super) fn read_stored_membership(reader: &mut WireReader<'_>) -> Result<Stor
     let log_id = read_position(reader)?;
     Ok(StoredMembership::new(log_id, read_membership(reader)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        let peers = [(1, "a:1"), (2, "b:2"), (300, "c:3")];
+        let nodes: BTreeMap<u64, Peer> = peers.map(|(id, address)| (id, Peer { address: address.to_owned() })).into();
+        Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 300])], nodes).unwrap()
+    }
+
+    #[test]
+    fn every_kind_of_entry_comes_back_as_it_went() {
+        let log_id = log_id_of(LogPosition { term: 3, node: 2, index: 7 });
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Batch(Payload::from(vec![1, 2, 3]))),
+            EntryPayload::Membership(membership()),
+        ];
+        for payload in payloads {
+            let back = from_stored(to_stored(Entry { log_id, payload: payload.clone() })).unwrap();
+            assert_eq!(back.log_id, log_id);
+            match (back.payload, payload) {
+                (EntryPayload::Blank, EntryPayload::Blank) => {}
+                (EntryPayload::Normal(Batch(back)), EntryPayload::Normal(Batch(went))) => assert_eq!(back, went),
+                (EntryPayload::Membership(back), EntryPayload::Membership(went)) => assert_eq!(back, went),
+                (back, went) => panic!("{went} came back as {back}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_membership_of_a_released_version_is_read_for_ever() {
+        let mut out = Vec::new();
+        put_stored_membership(&mut out, &StoredMembership::new(None, membership()));
+        let golden = b"\x00\x02\x02\x01\x02\x02\x02\xac\x02\x03\x01\x03a:1\x02\x03b:2\xac\x02\x03c:3";
+        assert_eq!(out, golden);
+        let back = read_stored_membership(&mut WireReader::new(golden)).unwrap();
+        assert_eq!(back.membership(), &membership());
+    }
+
+    #[test]
+    fn a_damaged_membership_is_an_error() {
+        let mut golden = Vec::new();
+        put_stored_membership(&mut golden, &StoredMembership::new(None, membership()));
+        for at in 0..golden.len() {
+            assert!(read_stored_membership(&mut WireReader::new(&golden[..at])).is_err(), "cut at {at}");
+            for change in 1..=255u8 {
+                let mut damaged = golden.clone();
+                damaged[at] ^= change;
+                let _ = read_stored_membership(&mut WireReader::new(&damaged));
+            }
+        }
+    }
+}

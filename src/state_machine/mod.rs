@@ -28,6 +28,8 @@ pub(crate) use snapshot::{SnapshotHeader, load_snapshot};
 pub use view::View;
 
 #[cfg(test)]
+mod damage_test;
+#[cfg(test)]
 mod feed_test;
 #[cfg(test)]
 mod model_test;

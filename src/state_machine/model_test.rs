@@ -123,7 +123,7 @@ impl Model {
 }
 
 /// Small, fast and seeded (splitmix64), so that a failure can be repeated from the printed seed.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
     fn next(&mut self) -> u64 {
@@ -134,13 +134,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 }
 
 /// Builds random commands; keeps the bytes that they borrow.
-struct Generator {
+pub(super) struct Generator {
     random: Random,
     keys: Vec<Vec<u8>>,
     values: Vec<Vec<u8>>,
@@ -149,7 +149,7 @@ struct Generator {
 }
 
 impl Generator {
-    fn new(seed: u64) -> Generator {
+    pub(super) fn new(seed: u64) -> Generator {
         let values: Vec<Value> =
             vec![1.into(), 2.into(), "text".into(), Value::Null, i64::MAX.into(), "x".repeat(3000).into()];
         let values: Vec<Vec<u8>> = values.iter().map(|value| encode_value(value).unwrap()).collect();
@@ -158,7 +158,7 @@ impl Generator {
         Generator { random: Random(seed), keys, values, sealed, now_ms: 1_000_000 }
     }
 
-    fn command(&mut self) -> Command<'_> {
+    pub(super) fn command(&mut self) -> Command<'_> {
         // Time mostly goes on, sometimes stands still, and sometimes a late stamp goes back.
         self.now_ms += self.random.below(40);
         let stamp_ms = self.now_ms - if self.random.below(20) == 0 { self.random.below(2_000) } else { 0 };

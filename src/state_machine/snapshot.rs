@@ -118,3 +118,61 @@ fn read_record(reader: &mut WireReader<'_>, newest: u64) -> Result<Slot> {
     }
     Ok(Slot::new(key, Version::new(revision, false, deadline_ms, stored)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::command::{COMMANDS_VERSION, put_command};
+    use crate::model::{Command, Condition, Operation, PutItem};
+
+    /// Two records, one with a deadline, as a released version wrote them: `header` and `block` in hex.
+    const GOLDEN: &str = include_str!("../../tests/golden/snapshot_content_v1.txt");
+
+    fn bytes_of(name: &str) -> Vec<u8> {
+        let hex = GOLDEN.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
+    }
+
+    fn sample() -> StateMachine {
+        let machine = StateMachine::new();
+        let mut payload = vec![COMMANDS_VERSION];
+        for item in [
+            PutItem { key: b"a", stored: b"\0\x01", deadline_ms: None },
+            PutItem { key: b"b", stored: b"\0\x63two", deadline_ms: Some(1_700_000_000_000) },
+        ] {
+            let operation = Operation::Put { item, condition: Condition::Always };
+            put_command(&mut payload, &Command { stamp_ms: 1_600_000_000_000, operation });
+        }
+        machine.apply(&payload, |_| {}).unwrap();
+        machine
+    }
+
+    #[test]
+    fn the_content_of_a_released_snapshot_is_written_and_read_for_ever() {
+        let machine = sample();
+        let view = machine.view(0);
+        let mut header = Vec::new();
+        view.snapshot_header(&machine).encode(&mut header);
+        let mut block = Vec::new();
+        view.write_snapshot(|bytes| {
+            block.extend_from_slice(bytes);
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!((&header, &block), (&bytes_of("header "), &bytes_of("block ")), "{header:02x?} {block:02x?}");
+
+        let copy = StateMachine::new();
+        let header = SnapshotHeader::decode(&mut WireReader::new(&bytes_of("header "))).unwrap();
+        let mut blocks = Some(bytes_of("block "));
+        load_snapshot(&copy, header, || Ok(blocks.take())).unwrap();
+        assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
+        assert_eq!(copy.time_ms(), 1_600_000_000_000);
+    }
+
+    #[test]
+    fn a_snapshot_of_a_newer_version_is_refused() {
+        let mut header = bytes_of("header ");
+        header[0] = SNAPSHOT_VERSION + 1;
+        assert!(SnapshotHeader::decode(&mut WireReader::new(&header)).is_err());
+    }
+}
