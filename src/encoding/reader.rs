@@ -95,11 +95,6 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// The bytes between two positions.
-    pub fn slice(&self, from: usize, to: usize) -> &'a [u8] {
-        &self.bytes[from..to]
-    }
-
     pub fn remaining(&self) -> usize {
         self.bytes.len() - self.at
     }

@@ -20,9 +20,6 @@ pub(crate) const RAW: u8 = 0;
 const ZLIB: u8 = 1;
 const GZIP: u8 = 2;
 
-/// Codec byte and original length.
-const COMPRESSED_HEADER_BYTES: usize = 5;
-
 /// The stored form of an encoded value.
 pub(crate) fn seal(value: &[u8], compress: Compress, settings: &Compression) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 + value.len());
