@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::encoding::reader::{Reader, Token, major};
+use crate::encoding::cbor::reader::{Reader, Token, major};
+use crate::encoding::cbor::writer::{write_bytes, write_head};
 use crate::encoding::tags;
-use crate::encoding::writer::{write_bytes, write_head};
 use crate::model::Value;
 
 /// What an encoded integer is worth.
