@@ -2,7 +2,7 @@
 //!
 //! This is the only judge of what is a value: decoding, comparing and printing rely on it.
 
-use crate::encoding::reader::{Fault, Head, INDEFINITE, Length, Read, Reader, major};
+use crate::encoding::cbor::reader::{Fault, Head, INDEFINITE, Length, Read, Reader, major};
 use crate::encoding::{tags, times};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::VALUE_DEPTH_MAX;

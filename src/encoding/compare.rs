@@ -1,10 +1,10 @@
 //! Compare: whether two encoded values are worth the same.
 
+use crate::encoding::cbor::reader::{Length, Read, Reader, Token, major};
+use crate::encoding::cbor::writer::{insert_head, write_bytes, write_float, write_head, write_text};
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{small, strip_zeros, write_big_argument, write_integer};
-use crate::encoding::reader::{Length, Read, Reader, Token, major};
 use crate::encoding::tags;
-use crate::encoding::writer::{insert_head, write_bytes, write_float, write_head, write_text};
 
 /// Whether two encoded values are worth the same, as [`Condition::Expected`](crate::Condition::Expected) asks.
 ///

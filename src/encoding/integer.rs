@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::encoding::reader::{Reader, Token, major};
+use crate::encoding::cbor::reader::{Reader, Token, major};
+use crate::encoding::cbor::writer::{write_bytes, write_head};
 use crate::encoding::tags;
-use crate::encoding::writer::{write_bytes, write_head};
 use crate::model::Value;
 
 /// What an encoded integer is worth.
@@ -140,8 +140,8 @@ pub(super) fn to_digits(value: &Value, digits_max: usize) -> Option<String> {
         Value::BigInt { negative, magnitude } => (*negative, magnitude),
         _ => return None,
     };
-    // A byte is at least 2.4 digits, so this refuses no number that is short enough.
-    if magnitude.len() > digits_max {
+    // A digit is at most 5/12 of a byte, so this refuses no number that is short enough.
+    if magnitude.len() > digits_max * 5 / 12 + 1 {
         return None;
     }
     let mut limbs: Vec<u32> = magnitude.rchunks(4).map(limb).collect();

@@ -3,18 +3,17 @@
 //! A value is one CBOR item (see [`tags`]). What programs hand in is checked once, by [`check_value`];
 //! from then on everything reads those bytes as they are.
 
+mod cbor;
 mod check;
 pub(crate) mod command;
 mod compare;
 mod integer;
 mod json;
-mod reader;
 pub(crate) mod stored;
 pub mod tags;
 mod times;
 mod value;
 pub(crate) mod wire;
-mod writer;
 
 pub use check::check_value;
 pub(crate) use compare::equal_by_worth;

@@ -6,6 +6,9 @@
 
 use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use flate2::{Compress as Deflater, Decompress as Inflater, FlushCompress, FlushDecompress, Status};
 
 use crate::config::{Compression, CompressionAlgorithm};
 use crate::error::{Error, ErrorKind, Result};
@@ -16,9 +19,6 @@ use crate::model::Compress;
 pub(crate) const RAW: u8 = 0;
 const ZLIB: u8 = 1;
 const GZIP: u8 = 2;
-
-/// Codec byte and original length.
-const COMPRESSED_HEADER_BYTES: usize = 5;
 
 /// The stored form of an encoded value.
 pub(crate) fn seal(value: &[u8], compress: Compress, settings: &Compression) -> Vec<u8> {
@@ -51,11 +51,47 @@ fn compress_into(value: &[u8], settings: &Compression, out: &mut Vec<u8>) -> boo
     };
     out.push(codec);
     out.extend_from_slice(&(value.len() as u32).to_le_bytes());
-    let is_smaller = deflate(value, settings, out).is_ok() && out.len() - before < 1 + value.len();
+    let is_done = match settings.algorithm {
+        CompressionAlgorithm::Zlib => deflate_zlib(value, settings.level.min(9), out),
+        CompressionAlgorithm::Gzip => deflate(value, settings, out).is_ok(),
+    };
+    let is_smaller = is_done && out.len() - before < 1 + value.len();
     if !is_smaller {
         out.truncate(before);
     }
     is_smaller
+}
+
+/// States of finished compressions and decompressions. Making one costs more than a short value does.
+static DEFLATERS: Mutex<Vec<(u32, Deflater)>> = Mutex::new(Vec::new());
+static INFLATERS: Mutex<Vec<Inflater>> = Mutex::new(Vec::new());
+
+/// Most states of a kind that wait for their next use; each holds up to about 300 KiB.
+const IDLE_STATES_MAX: usize = 4;
+
+fn borrow<T>(pool: &Mutex<Vec<T>>, fits: impl Fn(&T) -> bool) -> Option<T> {
+    let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = idle.iter().position(fits)?;
+    Some(idle.swap_remove(at))
+}
+
+fn give_back<T>(pool: &Mutex<Vec<T>>, state: T) {
+    let mut idle = pool.lock().unwrap_or_else(PoisonError::into_inner);
+    if idle.len() >= IDLE_STATES_MAX {
+        idle.remove(0);
+    }
+    idle.push(state);
+}
+
+/// Appends the zlib form of `value`, unless it would be longer than the value itself.
+fn deflate_zlib(value: &[u8], level: u32, out: &mut Vec<u8>) -> bool {
+    let mut state = borrow(&DEFLATERS, |(idle_level, _)| *idle_level == level)
+        .unwrap_or_else(|| (level, Deflater::new(flate2::Compression::new(level), true)));
+    out.reserve(value.len());
+    let status = state.1.compress_vec(value, out, FlushCompress::Finish);
+    state.1.reset();
+    give_back(&DEFLATERS, state);
+    matches!(status, Ok(Status::StreamEnd))
 }
 
 fn deflate(value: &[u8], settings: &Compression, out: &mut Vec<u8>) -> std::io::Result<()> {
@@ -92,21 +128,31 @@ fn inflate(codec: u8, declared_bytes: usize, body: &[u8]) -> Result<Vec<u8>> {
     if declared_bytes > VALUE_BYTES_MAX_CEILING {
         return Err(corrupt("a compressed value declares more bytes than a value may have"));
     }
-    let mut out = Vec::new();
     // Deflate expands at most 1,032 times: a short body cannot make us reserve much.
-    out.reserve_exact(declared_bytes.min(body.len().saturating_mul(1032)));
-    // One byte more than declared is asked for, so that the reader meets the end and its checksum.
-    let limit = declared_bytes as u64 + 1;
-    let mut rest = body;
-    let result = match codec {
-        ZLIB => flate2::bufread::ZlibDecoder::new(&mut rest).take(limit).read_to_end(&mut out),
-        _ => flate2::bufread::GzDecoder::new(&mut rest).take(limit).read_to_end(&mut out),
+    // One byte more than declared, so that the reader meets the end and its checksum.
+    let mut out = Vec::with_capacity(declared_bytes.min(body.len().saturating_mul(1032)) + 1);
+    let is_whole = match codec {
+        ZLIB => inflate_zlib(body, &mut out),
+        _ => {
+            let mut rest = body;
+            let decoder = flate2::bufread::GzDecoder::new(&mut rest);
+            decoder.take(declared_bytes as u64 + 1).read_to_end(&mut out).is_ok() && rest.is_empty()
+        }
     };
-    match result {
-        Ok(bytes) if bytes == declared_bytes && rest.is_empty() => Ok(out),
-        Ok(_) => Err(corrupt("a compressed value has not the length that it declares")),
-        Err(error) => Err(corrupt("a compressed value cannot be decompressed").with_source(error)),
+    if !is_whole || out.len() != declared_bytes {
+        return Err(corrupt("a compressed value cannot be decompressed to the length that it declares"));
     }
+    Ok(out)
+}
+
+/// Appends what all of `body` inflates to, if there is room for it.
+fn inflate_zlib(body: &[u8], out: &mut Vec<u8>) -> bool {
+    let mut state = borrow(&INFLATERS, |_| true).unwrap_or_else(|| Inflater::new(true));
+    let status = state.decompress_vec(body, out, FlushDecompress::Finish);
+    let is_whole = matches!(status, Ok(Status::StreamEnd)) && state.total_in() == body.len() as u64;
+    state.reset(true);
+    give_back(&INFLATERS, state);
+    is_whole
 }
 
 #[cold]
@@ -194,6 +240,7 @@ mod tests {
                     for compress in [Compress::Auto, Compress::Always, Compress::Never] {
                         let stored = seal(&value, compress, &settings);
                         assert_eq!(*open(&stored).unwrap(), *value);
+                        assert_eq!(seal(&value, compress, &settings), stored, "the same whenever it is made");
                         assert!(stored.len() <= 1 + value.len(), "never larger than raw");
                     }
                 }

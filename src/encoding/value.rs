@@ -1,9 +1,9 @@
 //! Value codec: [`Value`] to CBOR and back.
 
+use crate::encoding::cbor::reader::{Fault, Length, Read, Reader, Token, major};
+use crate::encoding::cbor::writer::{write_bytes, write_float, write_head, write_text};
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{big, small, write_integer, write_magnitude};
-use crate::encoding::reader::{Fault, Length, Read, Reader, Token, major};
-use crate::encoding::writer::{write_bytes, write_float, write_head, write_text};
 use crate::encoding::{tags, times};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::VALUE_DEPTH_MAX;

@@ -160,6 +160,24 @@ fn nesting_ends_at_128_levels_in_every_direction() {
     }
 }
 
+/// A scheduler thread of the BEAM has a stack of 320 KiB at least.
+#[test]
+fn the_deepest_values_need_little_stack() {
+    let test = || {
+        let lists = (1..128).fold(Value::Null, |value, _| Value::List(vec![value]));
+        let maps = (1..128).fold(Value::Null, |value, _| Value::Map(vec![("a".into(), value)]));
+        let sets = (1..128).fold(Value::Null, |value, _| Value::Set(vec![value]));
+        for value in [lists, maps, sets] {
+            let bytes = encode_value(&value).unwrap();
+            check_value(&bytes, NO_LIMIT).unwrap();
+            assert_eq!(decode_value(&bytes).unwrap(), value);
+            assert_eq!(value_from_json(&value_to_json(&bytes).unwrap()).unwrap(), bytes);
+        }
+    };
+    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(test).unwrap();
+    thread.join().unwrap();
+}
+
 #[test]
 fn values_beyond_the_size_limit_are_too_large_rather_than_invalid() {
     let bytes = encode_value(&Value::from("x".repeat(1000))).unwrap();

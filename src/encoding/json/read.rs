@@ -7,11 +7,11 @@
 use std::borrow::Cow;
 
 use super::{Marker, base64, decimal, has_duplicates, refused};
+use crate::encoding::cbor::reader::{Reader, Token, major};
+use crate::encoding::cbor::writer::{insert_head, write_bytes, write_float, write_head, write_text};
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{from_digits, write_integer, write_magnitude};
-use crate::encoding::reader::{Reader, Token, major};
 use crate::encoding::tags;
-use crate::encoding::writer::{insert_head, write_bytes, write_float, write_head, write_text};
 use crate::error::{Error, Result};
 use crate::limits::{JSON_INTEGER_DIGITS_MAX, VALUE_DEPTH_MAX};
 use crate::model::Value;

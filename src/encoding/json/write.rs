@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::{Marker, base64, decimal, has_duplicates, refused};
+use crate::encoding::cbor::reader::{Length, Reader, Token};
 use crate::encoding::check::well_formed;
 use crate::encoding::integer::{big, small, to_digits};
-use crate::encoding::reader::{Length, Reader, Token};
 use crate::encoding::tags;
 use crate::error::Result;
 use crate::limits::JSON_INTEGER_DIGITS_MAX;

@@ -1,10 +1,10 @@
 //! Writer: heads, strings and floats of CBOR in their one preferred form.
 
-use crate::encoding::reader::major;
+use crate::encoding::cbor::reader::major;
 
 /// Writes the shortest head.
 #[inline]
-pub(super) fn write_head(major: u8, argument: u64, out: &mut Vec<u8>) {
+pub(in crate::encoding) fn write_head(major: u8, argument: u64, out: &mut Vec<u8>) {
     let major = major << 5;
     if argument < 24 {
         out.push(major | argument as u8);
@@ -25,28 +25,28 @@ pub(super) fn write_head(major: u8, argument: u64, out: &mut Vec<u8>) {
 
 /// Writes text with its head.
 #[inline]
-pub(super) fn write_text(text: &str, out: &mut Vec<u8>) {
+pub(in crate::encoding) fn write_text(text: &str, out: &mut Vec<u8>) {
     write_head(major::TEXT, text.len() as u64, out);
     out.extend_from_slice(text.as_bytes());
 }
 
 /// Writes bytes with their head.
 #[inline]
-pub(super) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::encoding) fn write_bytes(bytes: &[u8], out: &mut Vec<u8>) {
     write_head(major::BYTES, bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
 /// Writes a float; always 64 bits, so that every language agrees on the bytes.
 #[inline]
-pub(super) fn write_float(float: f64, out: &mut Vec<u8>) {
+pub(in crate::encoding) fn write_float(float: f64, out: &mut Vec<u8>) {
     let mut bytes = [0xfb; 9];
     bytes[1..].copy_from_slice(&float.to_bits().to_be_bytes());
     out.extend_from_slice(&bytes);
 }
 
 /// Puts the head in front of the `count` items that were written from `start` on.
-pub(super) fn insert_head(major: u8, count: u64, start: usize, out: &mut Vec<u8>) {
+pub(in crate::encoding) fn insert_head(major: u8, count: u64, start: usize, out: &mut Vec<u8>) {
     let end = out.len();
     write_head(major, count, out);
     let mut head = [0; 9];

@@ -7,13 +7,13 @@ use std::borrow::Cow;
 use crate::error::{Error, ErrorKind};
 
 /// Additional information that announces an indefinite length (or, in major type 7, its end).
-pub(super) const INDEFINITE: u8 = 31;
+pub(in crate::encoding) const INDEFINITE: u8 = 31;
 
 /// The byte that ends an item of indefinite length.
-pub(super) const BREAK: u8 = 0xff;
+pub(in crate::encoding) const BREAK: u8 = 0xff;
 
 /// Major types of RFC 8949.
-pub(super) mod major {
+pub(in crate::encoding) mod major {
     pub const UNSIGNED: u8 = 0;
     pub const NEGATIVE: u8 = 1;
     pub const BYTES: u8 = 2;
@@ -42,7 +42,7 @@ pub(crate) type Read<T> = Result<T, Fault>;
 
 /// First bytes of an item: its major type, additional information and argument.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Head {
+pub(in crate::encoding) struct Head {
     pub major: u8,
     pub info: u8,
     pub argument: u64,
@@ -50,7 +50,7 @@ pub(super) struct Head {
 
 /// One item, or the beginning of one that holds others.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Token<'a> {
+pub(in crate::encoding) enum Token<'a> {
     Null,
     Bool(bool),
     /// `argument`, or `-1 - argument`.
@@ -68,7 +68,7 @@ pub(super) enum Token<'a> {
 
 /// How many items (in maps: entries) are still to come; `None` until a break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Length(pub Option<u64>);
+pub(in crate::encoding) struct Length(pub Option<u64>);
 
 impl Length {
     /// A capacity that is never more than the items that can really be there.
@@ -93,11 +93,6 @@ impl<'a> Reader<'a> {
 
     pub fn position(&self) -> usize {
         self.at
-    }
-
-    /// The bytes between two positions.
-    pub fn slice(&self, from: usize, to: usize) -> &'a [u8] {
-        &self.bytes[from..to]
     }
 
     pub fn remaining(&self) -> usize {
