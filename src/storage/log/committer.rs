@@ -77,11 +77,11 @@ impl Committer {
     }
 
     /// Makes the change visible, queues it, and sees to it that somebody writes it.
-    pub(super) fn submit(&self, change: Change, done: Done) {
-        let payload_bytes = match &change {
+    /// An append that comes `alone` may be written on this thread.
+    pub(super) fn submit(&self, change: Change, alone: bool, done: Done) {
+        let payload_bytes: usize = match &change {
             Change::Append(entries) => entries.iter().map(|entry| entry.payload.len()).sum(),
-            Change::Ballot(_) | Change::Refused(_) => 0,
-            Change::Truncate(_) | Change::Purge(_) => usize::MAX,
+            _ => 0,
         };
         let mut state = self.state();
         state.apply(change, done);
@@ -90,9 +90,10 @@ impl Committer {
             return;
         }
         let fits = |state: &State| {
-            self.options.inline_bytes > 0
+            alone
                 && payload_bytes <= self.options.inline_bytes
                 && state.queue.len() == 1
+                && self.options.inline_bytes > 0
                 && state.room > state.queued_bytes + RESERVE_BYTES.min(self.options.segment_bytes / 16)
         };
         if self.writer.is_none() || state.closed || fits(&state) {

@@ -189,7 +189,7 @@ fn small_appends_on_the_calling_thread_are_as_durable() {
                 for _ in 0..100 {
                     let (done, answer) = done();
                     let mut next = next.lock().unwrap();
-                    log.append(vec![usual(*next)], done);
+                    log.append_alone(vec![usual(*next)], done);
                     *next += 1;
                     drop(next);
                     wait(&answer).unwrap();
