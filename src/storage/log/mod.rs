@@ -68,6 +68,9 @@ pub(crate) struct LogOptions {
     /// An `append_alone` of at most this many payload bytes that finds the log idle is written and synced by its
     /// caller. 0: never.
     pub inline_bytes: usize,
+    /// After this time without a write the log notes in its file that all before is durable, and the commit position. Damage
+    /// to the last write before a crash is told from a torn write only after that.
+    pub mark_after_ms: u64,
     /// How long the log's thread looks for new work before it sleeps, microseconds.
     pub spin_us: u64,
 }
@@ -79,6 +82,7 @@ impl Default for LogOptions {
             segment_bytes: 64 * 1024 * 1024,
             cache_bytes: 8 * 1024 * 1024,
             inline_bytes: 4096,
+            mark_after_ms: 1000,
             spin_us: 30,
         }
     }
@@ -190,7 +194,7 @@ impl Log {
         self.handle.committer.submit(Change::Ballot(ballot), false, done);
     }
 
-    /// Saves the commit position with the next write, or within about a second.
+    /// Saves the commit position with the next write, or when the log has been idle (`mark_after_ms`).
     pub(crate) fn save_committed(&self, position: LogPosition) {
         self.handle.committer.save_committed(position);
     }

@@ -28,7 +28,7 @@ const SNAPSHOT: &str = "snapshot/0000000000000001.snapshot";
 /// One of everything that a segment can hold.
 fn write_all(files: &MemFiles) {
     let dir = data_dir(files).unwrap();
-    let log = Log::open(&dir, small()).unwrap();
+    let log = Log::open(&dir, LogOptions { mark_after_ms: 1_000_000, ..small() }).unwrap();
     append(&log, vec![entry(1, 0, b""), entry(1, 1, b"one"), entry(1, 2, b"two")]).unwrap();
     now(|done| log.save_ballot(Ballot { term: 2, node: 7, committed: true }, done)).unwrap();
     now(|done| log.truncate_after(Some(at(1, 1)), done)).unwrap();

@@ -164,11 +164,3 @@ fn one_from_another_node_is_verified_before_it_counts() {
     receiver.append(&foreign.chunk(0, 10_000).unwrap()).unwrap();
     assert!(receiver.finish().err().unwrap().message().contains("belongs to another cluster"));
 }
-
-#[test]
-fn a_log_that_is_gone_beside_a_snapshot_is_noticed() {
-    let files = MemFiles::default();
-    write(&store(&files), b"", &[]).unwrap();
-    let error = open_log(&files).err().unwrap();
-    assert_eq!(error.kind(), ErrorKind::Corrupt);
-}
