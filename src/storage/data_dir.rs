@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::files::{Files, LockGuard};
 use super::{damaged, io_failed};
@@ -35,6 +36,7 @@ struct Inner {
     path: PathBuf,
     files: Arc<dyn Files>,
     identity: Identity,
+    had_log: AtomicBool,
     _lock: LockGuard,
 }
 
@@ -57,16 +59,18 @@ impl DataDir {
             ),
             _ => io_failed("lock", &lock_path, error),
         })?;
-        let identity = match read_meta(path, &*files)? {
-            Some(identity) => identity,
-            None => create_meta(path, &*files, fresh())?,
+        let meta = match read_meta(path, &*files)? {
+            Some(meta) => meta,
+            None => write_meta(path, &*files, Meta { identity: fresh(), had_log: false })?,
         };
         for name in ["log", "snapshot"] {
             let dir = path.join(name);
             files.create_dir(&dir).map_err(|error| io_failed("create", &dir, error))?;
         }
         files.sync_dir(path).map_err(|error| io_failed("sync", path, error))?;
-        Ok(DataDir { inner: Arc::new(Inner { path: path.to_owned(), files, identity, _lock: lock }) })
+        let had_log = AtomicBool::new(meta.had_log);
+        let inner = Inner { path: path.to_owned(), files, identity: meta.identity, had_log, _lock: lock };
+        Ok(DataDir { inner: Arc::new(inner) })
     }
 
     /// Whose data this is.
@@ -79,12 +83,33 @@ impl DataDir {
         &self.inner.path
     }
 
+    /// Whether a log was ever made here. Without its log a node has forgotten its votes and must not go on as if it were new.
+    pub(super) fn had_log(&self) -> bool {
+        self.inner.had_log.load(Ordering::Relaxed)
+    }
+
+    /// Notes, durably, that there is a log.
+    pub(super) fn note_log(&self) -> Result<()> {
+        if !self.had_log() {
+            write_meta(self.path(), &**self.files(), Meta { identity: self.identity(), had_log: true })?;
+            self.inner.had_log.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     pub(super) fn files(&self) -> &Arc<dyn Files> {
         &self.inner.files
     }
 }
 
-fn read_meta(path: &Path, files: &dyn Files) -> Result<Option<Identity>> {
+/// What the META file says.
+#[derive(Clone, Copy)]
+struct Meta {
+    identity: Identity,
+    had_log: bool,
+}
+
+fn read_meta(path: &Path, files: &dyn Files) -> Result<Option<Meta>> {
     let names = files.list(path).map_err(|error| io_failed("list", path, error))?;
     let (meta, temp) = (path.join(META), path.join(META_TEMP));
     if names.iter().any(|name| name == META_TEMP) {
@@ -108,32 +133,34 @@ fn read_meta(path: &Path, files: &dyn Files) -> Result<Option<Identity>> {
     decode_meta(&bytes[..count], &meta).map(Some)
 }
 
-fn create_meta(path: &Path, files: &dyn Files, identity: Identity) -> Result<Identity> {
+/// Replaces the file in one step.
+fn write_meta(path: &Path, files: &dyn Files, content: Meta) -> Result<Meta> {
     let (meta, temp) = (path.join(META), path.join(META_TEMP));
     let write = || -> io::Result<()> {
         let file = files.create(&temp)?;
-        file.write_at(&encode_meta(identity), 0)?;
+        file.write_at(&encode_meta(content), 0)?;
         file.sync_data()?;
         files.rename(&temp, &meta)?;
         files.sync_dir(path)
     };
     write().map_err(|error| io_failed("write", &meta, error))?;
-    Ok(identity)
+    Ok(content)
 }
 
-/// Magic (8), format (4), zero (4), cluster (16), node (8), zero (20), CRC-32 of all before it (4).
-pub(super) fn encode_meta(identity: Identity) -> [u8; META_BYTES] {
+/// Magic (8), format (4), zero (4), cluster (16), node (8), had a log (1), zero (19), CRC-32 of all before it (4).
+fn encode_meta(meta: Meta) -> [u8; META_BYTES] {
     let mut bytes = [0; META_BYTES];
     bytes[..8].copy_from_slice(META_MAGIC);
     bytes[8..12].copy_from_slice(&META_FORMAT.to_le_bytes());
-    bytes[16..32].copy_from_slice(&identity.cluster_id.to_le_bytes());
-    bytes[32..40].copy_from_slice(&identity.node_id.to_le_bytes());
+    bytes[16..32].copy_from_slice(&meta.identity.cluster_id.to_le_bytes());
+    bytes[32..40].copy_from_slice(&meta.identity.node_id.to_le_bytes());
+    bytes[40] = u8::from(meta.had_log);
     let crc = crc32fast::hash(&bytes[..META_BYTES - 4]);
     bytes[META_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
-pub(super) fn decode_meta(bytes: &[u8], path: &Path) -> Result<Identity> {
+fn decode_meta(bytes: &[u8], path: &Path) -> Result<Meta> {
     let Ok(bytes) = <&[u8; META_BYTES]>::try_from(bytes) else {
         return Err(damaged(path, 0, format!("it has not {META_BYTES} bytes")));
     };
@@ -146,10 +173,11 @@ pub(super) fn decode_meta(bytes: &[u8], path: &Path) -> Result<Identity> {
     }
     let format = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
     check_format(format, META_FORMAT, path)?;
-    Ok(Identity {
+    let identity = Identity {
         cluster_id: u128::from_le_bytes(bytes[16..32].try_into().expect("sixteen bytes")),
         node_id: u64::from_le_bytes(bytes[32..40].try_into().expect("eight bytes")),
-    })
+    };
+    Ok(Meta { identity, had_log: bytes[40] == 1 })
 }
 
 /// Refuses a format that this release does not know.

@@ -31,7 +31,7 @@ const HEADER: u8 = 1;
 const BLOCK: u8 = 2;
 const END: u8 = 3;
 
-/// The snapshots of one data directory. At most one is kept.
+/// The snapshots of one data directory. One is kept: of two that are written at the same time the one that was begun later.
 pub(crate) struct SnapshotStore {
     data_dir: DataDir,
     dir: PathBuf,

@@ -13,8 +13,6 @@ use super::writer::Writer;
 use super::{Done, LogOptions, LogPosition};
 use crate::config::Durability;
 
-/// An idle log notes after this time that all it has written is durable (and the commit position).
-const MARK_AFTER: Duration = Duration::from_secs(1);
 /// Space kept back for entries that are appended without asking `has_room`.
 const RESERVE_BYTES: u64 = 64 * 1024;
 
@@ -77,11 +75,11 @@ impl Committer {
     }
 
     /// Makes the change visible, queues it, and sees to it that somebody writes it.
-    pub(super) fn submit(&self, change: Change, done: Done) {
-        let payload_bytes = match &change {
+    /// An append that comes `alone` may be written on this thread.
+    pub(super) fn submit(&self, change: Change, alone: bool, done: Done) {
+        let payload_bytes: usize = match &change {
             Change::Append(entries) => entries.iter().map(|entry| entry.payload.len()).sum(),
-            Change::Ballot(_) | Change::Refused(_) => 0,
-            Change::Truncate(_) | Change::Purge(_) => usize::MAX,
+            _ => 0,
         };
         let mut state = self.state();
         state.apply(change, done);
@@ -90,9 +88,10 @@ impl Committer {
             return;
         }
         let fits = |state: &State| {
-            self.options.inline_bytes > 0
+            alone
                 && payload_bytes <= self.options.inline_bytes
                 && state.queue.len() == 1
+                && self.options.inline_bytes > 0
                 && state.room > state.queued_bytes + RESERVE_BYTES.min(self.options.segment_bytes / 16)
         };
         if self.writer.is_none() || state.closed || fits(&state) {
@@ -152,15 +151,15 @@ impl Committer {
             let committed = state.committed.filter(|_| std::mem::take(&mut state.committed_is_news));
             let is_closed = state.closed;
             drop(state);
-            let outcome = match self.commit(&changes, committed, is_closed) {
-                Err(error) if is_closed => Err(error),
-                Err(error) => {
-                    self.fail(&error);
-                    Err(error)
-                }
-                Ok(()) => Ok(()),
-            };
+            let outcome = self.commit(&changes, committed, is_closed);
+            if let (Err(error), false) = (&outcome, is_closed) {
+                self.fail(error);
+            }
+            let purged = outcome.as_ref().ok().and(last_purge(&changes));
             call_back(changes, &outcome);
+            if let Some(upto) = purged {
+                self.discard(upto);
+            }
         }
     }
 
@@ -178,13 +177,16 @@ impl Committer {
         effects.into_iter().for_each(|effect| effect.apply(&mut state.index));
         state.written(serial);
         self.note_written(&mut state, &writer);
-        let purged = changes.iter().rev().find_map(|queued| match queued.change {
-            Change::Purge(upto) => Some(upto.index),
-            _ => None,
-        });
-        let superfluous = if purged.is_some() { state.index.take_purged(purged) } else { Vec::new() };
-        drop(state);
-        writer.discard(superfluous)
+        Ok(())
+    }
+
+    /// Frees the segments that hold nothing after this index; who waited for the purge mark has had its answer.
+    fn discard(&self, upto: u64) {
+        let superfluous = self.state().index.take_purged(Some(upto));
+        let Some(writer) = self.writer() else { return };
+        if let Err(error) = writer.discard(superfluous) {
+            self.fail(&error);
+        }
     }
 
     fn note_written(&self, state: &mut State, writer: &Writer) {
@@ -260,7 +262,7 @@ impl Committer {
             let until = since + Duration::from_millis(interval_ms);
             return if until <= now { Ok(Work::Sync) } else { Err(Some(until)) };
         }
-        match state.unmarked_since.map(|since| since + MARK_AFTER) {
+        match state.unmarked_since.map(|since| since + Duration::from_millis(self.options.mark_after_ms)) {
             Some(until) if until <= now => Ok(Work::Mark),
             until => Err(until),
         }
@@ -353,6 +355,13 @@ impl Committer {
         spares.prepare_ahead(self.options.segment_bytes.max(wanted));
         !spares.is_full()
     }
+}
+
+fn last_purge(changes: &[Queued]) -> Option<u64> {
+    changes.iter().rev().find_map(|queued| match queued.change {
+        Change::Purge(upto) => Some(upto.index),
+        _ => None,
+    })
 }
 
 fn call_back(changes: Vec<Queued>, outcome: &io::Result<()>) {

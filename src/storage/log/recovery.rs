@@ -58,12 +58,12 @@ pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recove
     let files = data_dir.files();
     let names = files.list(&dir).map_err(|error| io_failed("list", &dir, error))?;
     let sequences: Vec<u64> = names.iter().filter_map(|name| segment::sequence_of(name)).collect();
-    let open_spares =
-        || Spares::open(data_dir, &names).map_err(|error| io_failed("open the spare segment in", &dir, error));
-    let place = (files.clone(), dir.clone(), data_dir.identity());
+    let open_spares = || Spares::open(data_dir, &names).map_err(|error| io_failed("open the spare segment in", &dir, error));
     if sequences.is_empty() {
-        refuse_snapshot_without_log(data_dir)?;
-        return create(place, Arc::new(open_spares()?), options);
+        if data_dir.had_log() {
+            return Err(damaged(&dir, 0, "the log that was here is missing"));
+        }
+        return create(data_dir, &dir, Arc::new(open_spares()?), options);
     }
 
     let (outdated, heads) = read_heads(&**files, &dir, data_dir.identity(), &sequences)?;
@@ -91,41 +91,32 @@ pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recove
         let path = dir.join(segment::file_name(sequence));
         files.remove(&path).map_err(|error| io_failed("remove", &path, error))?;
     }
+    data_dir.note_log()?;
     let standing = replay.standing;
     let first = standing.purged.map_or(0, |purged| purged.index + 1);
     replay.sizes.purge(purged.unwrap_or(0), purged.is_some() && standing.last == standing.purged);
     report.entries = standing.last.map_or(0, |last| (last.index + 1).saturating_sub(first));
     let superfluous = replay.index.take_purged(purged);
     let spares = Arc::new(open_spares()?);
-    let writer = Writer::new(place, spares, options.segment_bytes, tail.segment, standing, tail.offset);
+    let writer = Writer::new(data_dir, spares, options.segment_bytes, tail.segment, standing, tail.offset);
     writer.discard(superfluous).map_err(|error| io_failed("clear", &dir, error))?;
     Ok(Recovered { writer, index: replay.index, sizes: replay.sizes, report })
 }
 
-/// A node that has lost its log but not its snapshot has also lost its votes: it must not go on as if it were new.
-fn refuse_snapshot_without_log(data_dir: &DataDir) -> Result<()> {
-    let dir = data_dir.path().join("snapshot");
-    let names = data_dir.files().list(&dir).map_err(|error| io_failed("list", &dir, error))?;
-    if names.iter().any(|name| name.ends_with(".snapshot")) {
-        let log = data_dir.path().join("log");
-        return Err(damaged(&log, 0, "it holds no segment although there is a snapshot"));
-    }
-    Ok(())
-}
-
-type Place = (Arc<dyn Files>, std::path::PathBuf, Identity);
-
-fn create(place: Place, spares: Arc<Spares>, options: &LogOptions) -> Result<Recovered> {
+fn create(data_dir: &DataDir, dir: &Path, spares: Arc<Spares>, options: &LogOptions) -> Result<Recovered> {
     let size = options.segment_bytes.min(FIRST_SEGMENT_BYTES);
-    let head = SegmentHead { identity: place.2, sequence: 1, size, previous_end: 0, standing: Standing::default() };
+    let identity = data_dir.identity();
     let made = spares.make(size).and_then(|spare| {
-        let head = SegmentHead { size: spare.size, ..head };
-        Segment::create(&*place.0, &place.1, &head, spare)
+        let standing = Standing::default();
+        let head = SegmentHead { identity, sequence: 1, size: spare.size, previous_end: 0, standing };
+        Segment::create(&**data_dir.files(), dir, &head, spare)
     });
-    let segment = Arc::new(made.map_err(|error| io_failed("make the first segment in", &place.1, error))?);
+    let segment = Arc::new(made.map_err(|error| io_failed("make the first segment in", dir, error))?);
+    data_dir.note_log()?;
     let mut index = Index::default();
     index.push_segment(segment.clone());
-    let writer = Writer::new(place, spares, options.segment_bytes, segment, Standing::default(), SEGMENT_HEAD_BYTES);
+    let standing = Standing::default();
+    let writer = Writer::new(data_dir, spares, options.segment_bytes, segment, standing, SEGMENT_HEAD_BYTES);
     Ok(Recovered { writer, index, sizes: Sizes::default(), report: Recovery::default() })
 }
 

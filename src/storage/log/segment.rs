@@ -174,7 +174,7 @@ enum Stock {
 /// The next segment's file, made ready while the log goes on.
 pub(super) struct Spares {
     dir: PathBuf,
-    files: Arc<dyn Files>,
+    data_dir: DataDir,
     stock: Mutex<Stock>,
     changed: Condvar,
     /// The last preparation failed.
@@ -186,7 +186,7 @@ pub(super) struct Spares {
 impl Spares {
     /// Takes what a run before left: a whole spare is kept, a begun one goes.
     pub(super) fn open(data_dir: &DataDir, names: &[String]) -> io::Result<Spares> {
-        let (dir, files) = (data_dir.path().join("log"), data_dir.files().clone());
+        let (dir, files) = (data_dir.path().join("log"), data_dir.files());
         if names.iter().any(|name| name == SPARE_TEMP) {
             files.remove(&dir.join(SPARE_TEMP))?;
         }
@@ -199,7 +199,7 @@ impl Spares {
         };
         Ok(Spares {
             dir,
-            files,
+            data_dir: data_dir.clone(),
             stock: Mutex::new(stock),
             changed: Condvar::new(),
             full: AtomicBool::new(false),
@@ -264,8 +264,8 @@ impl Spares {
     /// A begun file is kept and continued: a retry on a full disk costs one small write.
     fn write_spare(&self, size: u64, ahead: bool) -> io::Result<Spare> {
         let temp = self.dir.join(SPARE_TEMP);
-        let file = match self.files.open(&temp) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.files.create(&temp)?,
+        let file = match self.data_dir.files().open(&temp) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.data_dir.files().create(&temp)?,
             opened => opened?,
         };
         let mut written = file.len()?;
@@ -279,7 +279,7 @@ impl Spares {
             file.sync_data()?;
             written += step;
         }
-        self.files.rename(&temp, &self.dir.join(SPARE))?;
+        self.data_dir.files().rename(&temp, &self.dir.join(SPARE))?;
         Ok(Spare { file, size: written })
     }
 
@@ -304,7 +304,7 @@ impl Spares {
                 }
                 Stock::Ready(_) => {
                     *stock = Stock::Empty;
-                    self.files.remove(&self.dir.join(SPARE))?;
+                    self.data_dir.files().remove(&self.dir.join(SPARE))?;
                 }
                 Stock::Empty => {
                     *stock = Stock::Preparing;
@@ -339,15 +339,15 @@ impl Spares {
         let wanted = matches!(&*stock, Stock::Empty | Stock::Failed(..)) && segment.size == size_wanted;
         match Arc::try_unwrap(segment) {
             Ok(segment) if wanted => {
-                self.files.rename(&segment.path, &self.dir.join(SPARE))?;
+                self.data_dir.files().rename(&segment.path, &self.dir.join(SPARE))?;
                 *stock = Stock::Ready(Spare { file: segment.file, size: segment.size });
                 self.full.store(false, Ordering::Relaxed);
                 self.changed.notify_all();
                 Ok(())
             }
-            Ok(segment) => self.files.remove(&segment.path),
+            Ok(segment) => self.data_dir.files().remove(&segment.path),
             // Somebody is reading it: its bytes must stay as they are, only the name goes.
-            Err(shared) => self.files.remove(&shared.path),
+            Err(shared) => self.data_dir.files().remove(&shared.path),
         }
     }
 

@@ -9,8 +9,7 @@ use super::frame::{self, HEAD_BYTES, Record, SMALL_FRAME_BYTES};
 use super::index::Index;
 use super::segment::{SEGMENT_HEAD_BYTES, Segment, SegmentHead, Spares, Standing};
 use super::state::{Change, Queued};
-use crate::storage::data_dir::Identity;
-use crate::storage::files::Files;
+use crate::storage::data_dir::DataDir;
 
 /// What a write did to the index; applied once it is done.
 pub(super) enum Effect {
@@ -36,11 +35,11 @@ impl Effect {
 /// - Bytes before `synced` of the current segment are durable, and all segments before it.
 /// - `standing` includes what is in the buffer.
 pub(super) struct Writer {
-    pub files: Arc<dyn Files>,
-    pub dir: PathBuf,
-    pub identity: Identity,
+    /// Keeps the directory locked for as long as there is somebody who may write.
+    data_dir: DataDir,
+    dir: PathBuf,
     pub spares: Arc<Spares>,
-    pub segment_bytes_max: u64,
+    segment_bytes_max: u64,
     segment: Arc<Segment>,
     standing: Standing,
     buffer: Vec<u8>,
@@ -52,15 +51,24 @@ pub(super) struct Writer {
 impl Writer {
     /// A writer that goes on at `offset` of this segment, before which all is durable.
     pub(super) fn new(
-        (files, dir, identity): (Arc<dyn Files>, PathBuf, Identity),
+        data_dir: &DataDir,
         spares: Arc<Spares>,
         segment_bytes_max: u64,
         segment: Arc<Segment>,
         standing: Standing,
         offset: u64,
     ) -> Writer {
-        let buffer = Vec::new();
-        Writer { files, dir, identity, spares, segment_bytes_max, segment, standing, buffer, offset, synced: offset }
+        Writer {
+            data_dir: data_dir.clone(),
+            dir: data_dir.path().join("log"),
+            spares,
+            segment_bytes_max,
+            segment,
+            standing,
+            buffer: Vec::new(),
+            offset,
+            synced: offset,
+        }
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -153,8 +161,7 @@ impl Writer {
         match record {
             Record::Entry(entry) => effects.push(Effect::Entry { index: entry.position.index, offset }),
             Record::Truncate(position) => {
-                effects
-                    .push(Effect::Truncate { from: position.map_or(0, |position| position.index.saturating_add(1)) });
+                effects.push(Effect::Truncate { from: position.map_or(0, |position| position.index.saturating_add(1)) });
             }
             Record::Purge(upto) if self.standing.last.is_none_or(|last| last.index <= upto.index) => {
                 effects.push(Effect::Break);
@@ -196,13 +203,13 @@ impl Writer {
         let spare = self.spares.take(needed, self.next_size());
         let spare = spare.map_err(|error| self.failed("make the segment after", &error))?;
         let head = SegmentHead {
-            identity: self.identity,
+            identity: self.data_dir.identity(),
             sequence: self.segment.sequence + 1,
             size: spare.size,
             previous_end: self.offset,
             standing: self.standing,
         };
-        let segment = Segment::create(&*self.files, &self.dir, &head, spare);
+        let segment = Segment::create(&**self.data_dir.files(), &self.dir, &head, spare);
         let segment = Arc::new(segment.map_err(|error| self.failed("make the segment after", &error))?);
         effects.push(Effect::Segment(segment.clone()));
         self.segment = segment;
@@ -211,15 +218,15 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes or recycles segments that a durable purge mark made superfluous.
+    /// Removes or recycles segments that a durable purge mark made superfluous. Their names are gone for good before a recycled
+    /// one is written to.
     pub(super) fn discard(&self, segments: Vec<Arc<Segment>>) -> io::Result<()> {
-        for segment in segments {
-            let recycled = self.spares.recycle(segment, self.segment_bytes_max);
-            recycled
-                .and_then(|()| self.files.sync_dir(&self.dir))
-                .map_err(|error| self.failed("free the segments before", &error))?;
+        if segments.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let mut recycled = segments.into_iter().map(|segment| self.spares.recycle(segment, self.segment_bytes_max));
+        let discarded = recycled.try_for_each(|recycled| recycled).and_then(|()| self.data_dir.files().sync_dir(&self.dir));
+        discarded.map_err(|error| self.failed("free the segments before", &error))
     }
 
     fn failed(&self, action: &str, cause: &io::Error) -> io::Error {

@@ -143,6 +143,16 @@ fn a_missing_segment_is_noticed() {
 }
 
 #[test]
+fn a_log_that_is_gone_altogether_is_noticed_too() {
+    // A node that has forgotten its votes must not vote again as if it were new.
+    let (files, _) = closed_log();
+    segments(&files).iter().for_each(|path| files.erase(path));
+    let error = open_log(&files).err().expect("it must be refused");
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.message().contains("the log that was here is missing"), "{error}");
+}
+
+#[test]
 fn leftovers_of_purged_segments_go_even_with_a_hole_between_them() {
     let files = MemFiles::default();
     let log = open_log(&files).unwrap();
