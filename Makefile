@@ -22,9 +22,9 @@ help: ## this table
 demo: tools build ## one store through five languages and kill -9, in about a minute
 	@tests/demo/run.sh
 
-.PHONY: test test-rust test-c test-python test-elixir
-test: test-rust test-c test-python test-elixir ## every test of every language
-	@echo "make test: all four parts passed"
+.PHONY: test test-rust test-c test-python test-elixir test-readme
+test: test-rust test-c test-python test-elixir test-readme ## every test of every language
+	@echo "make test: all parts passed"
 
 test-rust: ## unit, documentation, conformance, model and crash tests
 	@.ci/tools rust
@@ -41,6 +41,9 @@ test-python: build ## Python: stories, conformance, asyncio, fork
 test-elixir: build ## Elixir: stories, doctests, conformance
 	@.ci/tools elixir
 	cd elixir && mix test
+
+test-readme: tools build ## the quick starts of README.md as they stand there
+	tests/readme/run.sh
 
 .PHONY: check
 check: tools ## the read-only gate: formats, lints, docs, header, house rules

@@ -35,3 +35,8 @@ pub use model::{Compress, Condition, Consistency, Encoded, ReadOptions, Record, 
 pub use raft::{Member, MemberRole, NodeState, RaftStatus};
 pub use service::{Guard, Kv, Pending, PutOptions};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem, View};
+
+/// The Rust of the README's quick start compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,0 +1,35 @@
+//! Disk: what the machine itself can do, measured in the same run as what is built on it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const APPEND_BYTES: usize = 256;
+const FILE_BYTES: usize = 16 * 1024 * 1024;
+
+/// Times of bare appends (write and fdatasync of 256 B into a zero-filled file), sorted, for that long.
+pub fn bare_appends(folder: &Path, length: Duration) -> Vec<Duration> {
+    let path = folder.join("bare");
+    std::fs::write(&path, vec![0; FILE_BYTES]).expect("a file of zeros");
+    let file = File::options().write(true).open(&path).expect("the file");
+    file.sync_all().expect("it is on disk");
+    let (start, block) = (Instant::now(), [7; APPEND_BYTES]);
+    let mut times = Vec::new();
+    while start.elapsed() < length {
+        let offset = times.len() * APPEND_BYTES % FILE_BYTES;
+        let before = Instant::now();
+        file.write_all_at(&block, offset as u64).expect("a write");
+        file.sync_data().expect("fdatasync");
+        times.push(before.elapsed());
+    }
+    std::fs::remove_file(&path).expect("the file goes");
+    times.sort();
+    times
+}
+
+/// Seconds that one bare append takes: the median.
+pub fn bare_append_s(folder: &Path) -> f64 {
+    let times = bare_appends(folder, Duration::from_secs(1));
+    times[times.len() / 2].as_secs_f64()
+}

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Readme: runs the quick starts of README.md as they stand there, each in a folder of its own.
+# Rust's is compiled as a documentation test; its longer form, the example, runs here.
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+cd "$root"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target} LC_ALL=C.UTF-8 MIX_ENV=dev MIX_QUIET=1
+release=$CARGO_TARGET_DIR/release
+work=$(mktemp -d "$CARGO_TARGET_DIR/readme.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+passed=0
+
+# block LANGUAGE: the first code block of that language below the heading "Quick start".
+block() { awk -v fence="\`\`\`$1" '/^## Quick start/ { on = 1 } !on { next } /^```/ && inside { exit } inside { print } $0 == fence { inside = 1 }' README.md; }
+
+# expect WHAT OUTPUT TEXT...: each text stands in the output.
+expect() {
+    local what=$1 output=$2 text
+    shift 2
+    for text in "$@"; do
+        [[ $output == *"$text"* ]] || { printf 'README, %s: no "%s" in:\n%s\n' "$what" "$text" "$output" >&2; exit 1; }
+    done
+    passed=$((passed + 1))
+    echo "README, $what: ok"
+}
+
+for language in c cpp python elixir sh; do
+    mkdir "$work/$language"
+    block "$language" >"$work/$language/quickstart"
+    [[ -s $work/$language/quickstart ]] || { echo "README has no block for $language" >&2; exit 1; }
+done
+
+in_folder() { (cd "$work/$1" && shift && "$@"); }
+native=(-I"$root/include" -L"$release" -lconcord_kv -Wl,-rpath,"$release")
+
+cp "$work/c/quickstart" "$work/c/quickstart.c"
+cc -std=c99 -Wall -Wextra -Werror "$work/c/quickstart.c" -o "$work/c/program" "${native[@]}"
+expect C "$(in_folder c ./program)" "visit 1"
+
+cp "$work/cpp/quickstart" "$work/cpp/quickstart.cpp"
+c++ -std=c++17 -Wall -Wextra -Werror "$work/cpp/quickstart.cpp" -o "$work/cpp/program" "${native[@]}"
+expect C++ "$(in_folder cpp ./program)" '{"name":"Ada"}'
+
+.venv/bin/python -c 'import concord_kv' 2>/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check ./python
+expect Python "$(in_folder python "$root/.venv/bin/python" quickstart)" "Ada visit 1"
+
+{ cat "$work/elixir/quickstart" && echo 'IO.puts("done")'; } >"$work/elixir/quickstart.exs"
+expect Elixir "$(cd elixir && CONCORD_DATA_DIR=$work/elixir/data mix run "$work/elixir/quickstart.exs")" "done"
+
+expect "command line" "$(PATH=$release:$PATH in_folder sh bash -e quickstart)" "hello" "records"
+
+cargo build --locked --release --quiet --example quickstart
+expect Rust "$("$release/examples/quickstart" "$work/rust")" "this is visit 1" "- lock:report" "- user:1"
+
+echo "README: $passed passed, 0 failed"
