@@ -46,6 +46,8 @@ pub struct Status {
     pub revision: u64,
     /// Bytes of log that the next snapshot would free.
     pub log_bytes: u64,
+    /// A write that a crash had torn, removed when the store was opened; nothing of it had been acknowledged.
+    pub repaired: Option<String>,
     /// Why writes have stopped for good, when they have.
     pub failure: Option<String>,
 }
@@ -99,6 +101,7 @@ impl Concord {
             memory_bytes: machine.memory_bytes(),
             revision: machine.revision(),
             log_bytes: node.log_bytes(),
+            repaired: node.repaired(),
             failure: node.failure(),
         })
     }

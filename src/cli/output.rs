@@ -50,6 +50,7 @@ pub(super) fn print_status(status: &Status, json: bool) -> Result<()> {
                     "memory": status.memory_bytes,
                     "revision": status.revision,
                     "log_bytes": status.log_bytes,
+                    "repaired": status.repaired,
                     "failure": status.failure,
                 },
                 "node": raft.node_id,
@@ -68,6 +69,7 @@ pub(super) fn print_status(status: &Status, json: bool) -> Result<()> {
         ("memory", format!("{} bytes", status.memory_bytes)),
         ("revision", status.revision.to_string()),
         ("log", format!("{} bytes", status.log_bytes)),
+        ("repaired", status.repaired.clone().unwrap_or_else(|| "nothing".to_owned())),
         ("failure", status.failure.clone().unwrap_or_else(|| "none".to_owned())),
     ];
     rows.iter().try_for_each(|(name, value)| print(&format!("{name:<14}{value}")))

@@ -58,12 +58,16 @@ struct State {
     waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     in_flight: usize,
+    /// How many commands the last proposed batch had.
+    last_commands: usize,
     closed: bool,
 }
 
 struct Waiting {
     payload: Vec<u8>,
     callers: Callers,
+    /// One command, as the batch before: a single caller who writes one thing after the other.
+    is_alone: bool,
 }
 
 /// The callers of one batch. Dropped without an answer (the node stopped), each learns that its outcome is unknown.
@@ -134,7 +138,7 @@ impl Batcher {
     }
 
     fn propose(&self, batch: Waiting) {
-        let Waiting { payload, callers } = batch;
+        let Waiting { payload, callers, is_alone } = batch;
         let Some(raft) = self.shared.raft.get().cloned() else {
             callers.answer_all(ErrorKind::ClusterNotReady, "this node is not started yet");
             return;
@@ -143,7 +147,7 @@ impl Batcher {
         let answer = Answer::new(move |result| flight.land(result));
         let proposal = async move {
             // A refusal drops the answer, and with it the flight, which then answers the callers.
-            let _ = raft.client_write_ff(Batch(Payload::from(payload)), Some(answer)).await;
+            let _ = raft.client_write_ff(Batch { payload: Payload::from(payload), is_alone }, Some(answer)).await;
         };
         poll_once_or_spawn(&self.shared.runtime, proposal);
     }
@@ -201,7 +205,11 @@ impl State {
     fn open_batch(&mut self) -> &mut Waiting {
         let is_full = |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= ENTRY_COMMANDS;
         if self.waiting.back().is_none_or(is_full) {
-            self.waiting.push_back(Waiting { payload: vec![COMMANDS_VERSION], callers: Callers(Vec::new()) });
+            self.waiting.push_back(Waiting {
+                payload: vec![COMMANDS_VERSION],
+                callers: Callers(Vec::new()),
+                is_alone: false,
+            });
         }
         let last = self.waiting.len() - 1;
         &mut self.waiting[last]
@@ -215,7 +223,10 @@ impl State {
             return None;
         }
         self.in_flight += 1;
-        let batch = self.waiting.pop_front()?;
+        let mut batch = self.waiting.pop_front()?;
+        let commands = batch.callers.0.len();
+        batch.is_alone = commands == 1 && self.last_commands == 1 && self.in_flight == 1;
+        self.last_commands = commands;
         self.waiting_bytes -= batch.payload.len() - 1;
         Some(batch)
     }

@@ -38,7 +38,7 @@ pub(super) fn to_stored(entry: Entry) -> LogEntry {
     let position = position_of(&entry.log_id);
     match entry.payload {
         EntryPayload::Blank => LogEntry { position, kind: BLANK, payload: Payload::from(Vec::new()) },
-        EntryPayload::Normal(Batch(payload)) => LogEntry { position, kind: COMMANDS, payload },
+        EntryPayload::Normal(Batch { payload, .. }) => LogEntry { position, kind: COMMANDS, payload },
         EntryPayload::Membership(membership) => {
             let mut out = Vec::new();
             put_membership(&mut out, &membership);
@@ -50,7 +50,7 @@ pub(super) fn to_stored(entry: Entry) -> LogEntry {
 pub(super) fn from_stored(entry: LogEntry) -> io::Result<Entry> {
     let payload = match entry.kind {
         BLANK => EntryPayload::Blank,
-        COMMANDS => EntryPayload::Normal(Batch(entry.payload)),
+        COMMANDS => EntryPayload::Normal(Batch { payload: entry.payload, is_alone: false }),
         MEMBERSHIP => {
             let mut reader = WireReader::new(&entry.payload);
             EntryPayload::Membership(read_membership(&mut reader).map_err(io::Error::other)?)
@@ -137,7 +137,7 @@ mod tests {
         let log_id = log_id_of(LogPosition { term: 3, node: 2, index: 7 });
         let payloads = [
             EntryPayload::Blank,
-            EntryPayload::Normal(Batch(Payload::from(vec![1, 2, 3]))),
+            EntryPayload::Normal(Batch { payload: Payload::from(vec![1, 2, 3]), is_alone: true }),
             EntryPayload::Membership(membership()),
         ];
         for payload in payloads {
@@ -145,7 +145,7 @@ mod tests {
             assert_eq!(back.log_id, log_id);
             match (back.payload, payload) {
                 (EntryPayload::Blank, EntryPayload::Blank) => {}
-                (EntryPayload::Normal(Batch(back)), EntryPayload::Normal(Batch(went))) => assert_eq!(back, went),
+                (EntryPayload::Normal(back), EntryPayload::Normal(went)) => assert_eq!(back.payload, went.payload),
                 (EntryPayload::Membership(back), EntryPayload::Membership(went)) => assert_eq!(back, went),
                 (back, went) => panic!("{went} came back as {back}"),
             }

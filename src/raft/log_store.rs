@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 
-use openraft::OptionalSend;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::{EntryPayload, OptionalSend};
 use tokio::sync::oneshot;
 
 use super::entry::{Entry, Vote, ballot_of, from_stored, log_id_of, position_of, to_stored, vote_of};
@@ -106,8 +106,15 @@ impl RaftLogStorage<Types> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let done: Done = Box::new(move |result| callback.io_completed(result));
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let is_alone = matches!(&entries[..], [Entry { payload: EntryPayload::Normal(batch), .. }] if batch.is_alone);
         let entries = entries.into_iter().map(to_stored).collect();
-        self.log.append(entries, Box::new(move |result| callback.io_completed(result)));
+        if is_alone {
+            self.log.append_alone(entries, done);
+        } else {
+            self.log.append(entries, done);
+        }
         Ok(())
     }
 

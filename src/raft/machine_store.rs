@@ -76,7 +76,7 @@ impl RaftStateMachine<Types> for MachineStore {
                     let wanted = responder.is_some();
                     let machine = &self.machine;
                     machine
-                        .apply(&batch.0, |outcome| {
+                        .apply(&batch.payload, |outcome| {
                             if wanted {
                                 outcomes.push(outcome);
                             }

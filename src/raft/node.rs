@@ -195,6 +195,11 @@ impl Node {
         self.log.bytes()
     }
 
+    /// What a crash had torn and opening repaired, if anything.
+    pub(crate) fn repaired(&self) -> Option<String> {
+        self.log.recovery().repaired.clone()
+    }
+
     /// Why the node has stopped acknowledging writes, when it has.
     pub(crate) fn failure(&self) -> Option<String> {
         self.log.failure()

@@ -42,7 +42,12 @@ pub(super) type StoredMembership = openraft::StoredMembership<leader_id_adv::Lea
 
 /// The commands of many callers, encoded, as one log entry.
 #[derive(Clone)]
-pub(super) struct Batch(pub(super) Payload);
+pub(super) struct Batch {
+    pub(super) payload: Payload,
+    /// Whether its only caller waits for it and nobody else writes: then the shortest way to the disk is to
+    /// write on the thread that is awake. A hint of this node to itself, not stored.
+    pub(super) is_alone: bool,
+}
 
 impl fmt::Debug for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,7 +57,7 @@ impl fmt::Debug for Batch {
 
 impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes of commands", self.0.len())
+        write!(f, "{} bytes of commands", self.payload.len())
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recove
     let files = data_dir.files();
     let names = files.list(&dir).map_err(|error| io_failed("list", &dir, error))?;
     let sequences: Vec<u64> = names.iter().filter_map(|name| segment::sequence_of(name)).collect();
-    let open_spares = || Spares::open(data_dir, &names).map_err(|error| io_failed("open the spare segment in", &dir, error));
+    let open_spares =
+        || Spares::open(data_dir, &names).map_err(|error| io_failed("open the spare segment in", &dir, error));
     if sequences.is_empty() {
         if data_dir.had_log() {
             return Err(damaged(&dir, 0, "the log that was here is missing"));

@@ -161,7 +161,8 @@ impl Writer {
         match record {
             Record::Entry(entry) => effects.push(Effect::Entry { index: entry.position.index, offset }),
             Record::Truncate(position) => {
-                effects.push(Effect::Truncate { from: position.map_or(0, |position| position.index.saturating_add(1)) });
+                effects
+                    .push(Effect::Truncate { from: position.map_or(0, |position| position.index.saturating_add(1)) });
             }
             Record::Purge(upto) if self.standing.last.is_none_or(|last| last.index <= upto.index) => {
                 effects.push(Effect::Break);
@@ -225,7 +226,8 @@ impl Writer {
             return Ok(());
         }
         let mut recycled = segments.into_iter().map(|segment| self.spares.recycle(segment, self.segment_bytes_max));
-        let discarded = recycled.try_for_each(|recycled| recycled).and_then(|()| self.data_dir.files().sync_dir(&self.dir));
+        let discarded =
+            recycled.try_for_each(|recycled| recycled).and_then(|()| self.data_dir.files().sync_dir(&self.dir));
         discarded.map_err(|error| self.failed("free the segments before", &error))
     }
 

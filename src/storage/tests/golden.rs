@@ -61,9 +61,7 @@ fn released_files_can_be_read() {
     for dir in ["", "log", "snapshot"] {
         files.create_dir(&Path::new(DIR).join(dir)).unwrap();
     }
-    for (golden_name, name) in
-        [("meta_v1.bin", "META"), ("segment_v1.bin", SEGMENT), ("snapshot_v1.bin", SNAPSHOT)]
-    {
+    for (golden_name, name) in [("meta_v1.bin", "META"), ("segment_v1.bin", SEGMENT), ("snapshot_v1.bin", SNAPSHOT)] {
         files.set_content(&Path::new(DIR).join(name), fs::read(golden(golden_name)).unwrap());
     }
     let dir = DataDir::open(Path::new(DIR), Arc::new(files.clone()), || panic!("META is there")).unwrap();

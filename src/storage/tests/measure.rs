@@ -95,7 +95,8 @@ fn measure_latency() {
         println!("bare write + fdatasync          {}", percentile(bare(dir.path(), 24 + 25 + PAYLOAD, ROUNDS)));
         for (inline_bytes, spin_us) in [(0, 0), (0, 30), (0, 100), (4096, 0), (4096, 30)] {
             for parks in [false, true] {
-                let log = real_log(dir.path(), &format!("{run}-{inline_bytes}-{spin_us}-{parks}"), inline_bytes, spin_us);
+                let log =
+                    real_log(dir.path(), &format!("{run}-{inline_bytes}-{spin_us}-{parks}"), inline_bytes, spin_us);
                 let figures = percentile(sequential(&log, parks));
                 let caller = if parks { "parks" } else { "spins" };
                 println!("inline {inline_bytes:4} spin {spin_us:3} caller {caller} {figures}");
