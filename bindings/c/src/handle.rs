@@ -1,0 +1,1 @@
+//! Handle: the checked numbers that C programs hold instead of pointers.
