@@ -542,7 +542,7 @@ concord_status concord_open(const char *data_dir,
 // Not from within a concord_read_fn.
 concord_status concord_close(concord_db *db);
 
-// What the store is doing, as a JSON object: cluster, storage, node.
+// What the store is doing, as a JSON object: cluster, storage, node. Sizes are bytes.
 //
 // - `out_json`: receives the text; free it with concord_buffer_free().
 //

@@ -77,10 +77,7 @@ pub(crate) unsafe fn key_list<'a>(keys: *const concord_bytes, count: usize) -> O
 ///
 /// # Safety
 /// `items` is NULL or `count` items whose keys are readable during `'a`.
-pub(crate) unsafe fn touch_items<'a>(
-    items: *const concord_touch_item,
-    count: usize,
-) -> Outcome<Vec<(&'a [u8], u64)>> {
+pub(crate) unsafe fn touch_items<'a>(items: *const concord_touch_item, count: usize) -> Outcome<Vec<(&'a [u8], u64)>> {
     counted(count)?;
     // SAFETY: the same promise.
     let items: &[concord_touch_item] = unsafe { array(items, count, "items") }?;
@@ -256,4 +253,3 @@ unsafe fn read_each(
     }
     Ok(())
 }
-

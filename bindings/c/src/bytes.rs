@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use concord_kv::{Error, ErrorKind};
+use concord_kv::{Error, ErrorKind, limits};
 
 use crate::status::{Failure, Outcome, enter_or};
 
@@ -64,6 +64,18 @@ impl concord_bytes {
         }
         // SAFETY: not NULL and not longer than any object; the rest is the caller's promise above.
         Ok(unsafe { std::slice::from_raw_parts(self.data, self.len) })
+    }
+}
+
+impl concord_bytes {
+    /// A key of a write, judged before TTL and condition are: that is the contract's order.
+    ///
+    /// # Safety
+    /// As [`concord_bytes::slice`].
+    pub(crate) unsafe fn checked_key<'a>(self) -> Outcome<&'a [u8]> {
+        // SAFETY: the same promise.
+        let key = unsafe { self.slice("key") }?;
+        if (1..=limits::KEY_BYTES_MAX).contains(&key.len()) { Ok(key) } else { Err(ErrorKind::InvalidKey.into()) }
     }
 }
 

@@ -220,7 +220,8 @@ fn live_state(handle: usize) -> usize {
 #[cold]
 fn closed() -> Failure {
     if FORKED.load(SeqCst) {
-        let message = "the handle was closed, or opened before this process was forked: open a store in the child itself";
+        let message =
+            "the handle was closed, or opened before this process was forked: open a store in the child itself";
         return Error::new(ErrorKind::Closed, message).into();
     }
     Error::new(ErrorKind::Closed, "the handle was closed").into()

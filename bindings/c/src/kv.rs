@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 
-use concord_kv::{Concord, Condition, Error, ErrorKind, Reply, Write};
+use concord_kv::{Condition, Error, ErrorKind, Reply, Write};
 
 use crate::bytes::{concord_buffer, concord_bytes, concord_record, out};
 use crate::options::{Writing, concord_read_options, concord_write_options, read_options, write_options};
@@ -18,9 +18,8 @@ use crate::store::{concord_db, store};
 /// - `value`: the encoded value.
 /// - `revision`: number of the change that last wrote the key.
 /// - `ttl_ms`: remaining lifetime, at least 1; 0 lives for ever.
-pub type concord_read_fn = Option<
-    unsafe extern "C" fn(context: *mut c_void, index: usize, value: concord_bytes, revision: u64, ttl_ms: u64),
->;
+pub type concord_read_fn =
+    Option<unsafe extern "C" fn(context: *mut c_void, index: usize, value: concord_bytes, revision: u64, ttl_ms: u64)>;
 
 /// Reads one record into what `take` makes of it; a missing key is `not_found`.
 ///
@@ -179,8 +178,8 @@ pub unsafe extern "C" fn concord_ttl(
 }
 
 /// Writes and waits; what the store answers.
-fn call(db: &Concord, write: Write<'_>, timeout_ms: Option<u64>) -> Outcome<Reply> {
-    Ok(db.kv().call(write, timeout_ms)?)
+fn call(db: *const concord_db, write: Write<'_>, timeout_ms: Option<u64>) -> Outcome<Reply> {
+    Ok(store(db)?.kv().call(write, timeout_ms)?)
 }
 
 /// A put under whatever condition the options name.
@@ -224,8 +223,8 @@ pub unsafe extern "C" fn concord_put(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key, value and options.
-        let (key, value, options) = unsafe { (key.slice("key")?, value.slice("value")?, write_options(options)?) };
-        call(&store(db)?, put_write(key, value, &options), options.timeout_ms).map(drop)
+        let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
+        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
@@ -240,9 +239,9 @@ pub unsafe extern "C" fn concord_put_new(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key, value and options.
-        let (key, value, mut options) = unsafe { (key.slice("key")?, value.slice("value")?, write_options(options)?) };
+        let (key, value, mut options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         absent_only(&mut options)?;
-        call(&store(db)?, put_write(key, value, &options), options.timeout_ms).map(drop)
+        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
@@ -262,9 +261,9 @@ pub unsafe extern "C" fn concord_put_if(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key, value and options.
-        let (key, value, options) = unsafe { (key.slice("key")?, value.slice("value")?, write_options(options)?) };
+        let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         conditional(&options)?;
-        call(&store(db)?, put_write(key, value, &options), options.timeout_ms).map(drop)
+        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
@@ -280,9 +279,9 @@ pub unsafe extern "C" fn concord_delete(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         let write = Write::Delete { key, condition: options.condition };
-        call(&store(db)?, write, options.timeout_ms).map(drop)
+        call(db, write, options.timeout_ms).map(drop)
     })
 }
 
@@ -297,10 +296,10 @@ pub unsafe extern "C" fn concord_delete_if(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         conditional(&options)?;
         let write = Write::Delete { key, condition: options.condition };
-        call(&store(db)?, write, options.timeout_ms).map(drop)
+        call(db, write, options.timeout_ms).map(drop)
     })
 }
 
@@ -324,10 +323,10 @@ pub unsafe extern "C" fn concord_increment(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
         let write = Write::Increment { key, by, initial, ttl_ms: options.ttl_ms };
-        let reply = call(&store(db)?, write, options.timeout_ms)?;
+        let reply = call(db, write, options.timeout_ms)?;
         if let (Reply::Integer { value, .. }, false) = (reply, out_value.is_null()) {
             // SAFETY: the caller's variable.
             *unsafe { out(out_value, "out_value", 0) }? = value;
@@ -359,8 +358,8 @@ pub unsafe extern "C" fn concord_touch(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
-        call(&store(db)?, Write::Touch { key, ttl_ms }, options.timeout_ms).map(drop)
+        call(db, Write::Touch { key, ttl_ms }, options.timeout_ms).map(drop)
     })
 }

@@ -154,24 +154,24 @@ pub struct concord_scan_options {
 ///
 /// # Safety
 /// The type is `repr(C)`, begins with a `usize` and is valid for any bytes.
-pub(crate) unsafe trait Sized_: Copy {
+pub(crate) unsafe trait OptionStruct: Copy {
     const NAME: &'static str;
 }
 
 // SAFETY (all four): `repr(C)`, `size` first, only integers and `concord_bytes` (a pointer and a length).
-unsafe impl Sized_ for concord_open_options {
+unsafe impl OptionStruct for concord_open_options {
     const NAME: &'static str = "concord_open_options";
 }
 // SAFETY: as above.
-unsafe impl Sized_ for concord_read_options {
+unsafe impl OptionStruct for concord_read_options {
     const NAME: &'static str = "concord_read_options";
 }
 // SAFETY: as above.
-unsafe impl Sized_ for concord_write_options {
+unsafe impl OptionStruct for concord_write_options {
     const NAME: &'static str = "concord_write_options";
 }
 // SAFETY: as above.
-unsafe impl Sized_ for concord_scan_options {
+unsafe impl OptionStruct for concord_scan_options {
     const NAME: &'static str = "concord_scan_options";
 }
 
@@ -184,7 +184,7 @@ const STRUCT_BYTES_MAX: usize = 4096;
 /// # Safety
 /// `options` is NULL or points to as many readable bytes as its first field says.
 #[inline]
-pub(crate) unsafe fn copied<T: Sized_>(options: *const T) -> Outcome<Option<T>> {
+pub(crate) unsafe fn copied<T: OptionStruct>(options: *const T) -> Outcome<Option<T>> {
     if options.is_null() {
         return Ok(None);
     }
@@ -199,9 +199,8 @@ pub(crate) unsafe fn copied<T: Sized_>(options: *const T) -> Outcome<Option<T>> 
     }
     if size > size_of::<T>() {
         // SAFETY: the caller promises `size` readable bytes, and the part read lies within them.
-        let tail = unsafe {
-            std::slice::from_raw_parts(options.cast::<u8>().add(size_of::<T>()), size - size_of::<T>())
-        };
+        let tail =
+            unsafe { std::slice::from_raw_parts(options.cast::<u8>().add(size_of::<T>()), size - size_of::<T>()) };
         if tail.iter().any(|byte| *byte != 0) {
             return Err(Failure::argument(format!("{} sets an option that this release does not know", T::NAME)));
         }
@@ -260,7 +259,7 @@ pub(crate) struct Writing<'a> {
 /// As [`copied`]; `expected` borrows what the caller keeps readable during `'a`.
 pub(crate) unsafe fn write_options<'a>(options: *const concord_write_options) -> Outcome<Writing<'a>> {
     // SAFETY: the same promise.
-    let Some(given) = (unsafe { copied(options) }?) else {
+    let Some(given) = unsafe { copied(options) }? else {
         let compress = Compress::Auto;
         return Ok(Writing { timeout_ms: None, ttl_ms: None, compress, condition: Condition::Always });
     };
@@ -296,7 +295,7 @@ fn condition_of<'a>(kind: i32, revision: u64, expected: &'a [u8]) -> Outcome<Con
 /// As [`copied`].
 pub(crate) unsafe fn configuration(base: Config, options: *const concord_open_options) -> Outcome<Config> {
     // SAFETY: the same promise.
-    let Some(given) = (unsafe { copied(options) }?) else {
+    let Some(given) = unsafe { copied(options) }? else {
         return Ok(base.or_environment()?);
     };
     let unset = Config::default();

@@ -246,8 +246,7 @@ impl Completion {
             }
             Err(failure) => {
                 done.status = failure.status();
-                done.message =
-                    concord_buffer::copy(failure.message().as_bytes()).unwrap_or(concord_buffer::EMPTY);
+                done.message = concord_buffer::copy(failure.message().as_bytes()).unwrap_or(concord_buffer::EMPTY);
             }
         }
         done
@@ -403,7 +402,7 @@ pub unsafe extern "C" fn concord_put_async(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key, value and options.
-        let (key, value, options) = unsafe { (key.slice("key")?, value.slice("value")?, write_options(options)?) };
+        let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         let (ttl_ms, condition, compress) = (options.ttl_ms, options.condition, options.compress);
         queue_of(queue)?.submit(Write::Put { key, value, ttl_ms, condition, compress }, options.timeout_ms, tag)
     })
@@ -420,7 +419,7 @@ pub unsafe extern "C" fn concord_delete_async(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         queue_of(queue)?.submit(Write::Delete { key, condition: options.condition }, options.timeout_ms, tag)
     })
 }
@@ -437,7 +436,7 @@ pub unsafe extern "C" fn concord_increment_async(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
         let write = Write::Increment { key, by, initial, ttl_ms: options.ttl_ms };
         queue_of(queue)?.submit(write, options.timeout_ms, tag)
@@ -455,7 +454,7 @@ pub unsafe extern "C" fn concord_touch_async(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, write_options(options)?) };
+        let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
         queue_of(queue)?.submit(Write::Touch { key, ttl_ms }, options.timeout_ms, tag)
     })

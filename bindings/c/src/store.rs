@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
 
-use concord_kv::{Concord, Config};
+use concord_kv::{Concord, Config, Member, Status, Value, encode_value, value_to_json};
 
 use crate::bytes::{concord_buffer, out};
 use crate::handle::{DBS, Pinned};
@@ -70,7 +70,49 @@ pub unsafe extern "C" fn concord_close(db: *mut concord_db) -> concord_status {
     })
 }
 
-/// What the store is doing, as a JSON object: cluster, storage, node.
+fn printed(value: &Value) -> Outcome<concord_buffer> {
+    concord_buffer::copy(value_to_json(&encode_value(value)?)?.as_bytes())
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Map(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+}
+
+fn members_value(members: &[Member]) -> Value {
+    let member = |member: &Member| {
+        object([
+            ("node", member.node_id.into()),
+            ("address", member.address.as_str().into()),
+            ("role", member.role.name().into()),
+            ("leader", member.is_leader.into()),
+        ])
+    };
+    Value::List(members.iter().map(member).collect())
+}
+
+fn status_value(status: &Status) -> Value {
+    let raft = &status.raft;
+    let cluster = object([
+        ("id", format!("{:032x}", status.cluster_id).into()),
+        ("state", raft.state.name().into()),
+        ("leader", raft.leader.into()),
+        ("term", raft.term.into()),
+        ("commit_index", raft.commit_index.into()),
+        ("last_applied", raft.last_applied.into()),
+        ("snapshot_index", raft.snapshot_index.into()),
+        ("members", members_value(&raft.members)),
+    ]);
+    let storage = object([
+        ("size", status.size.into()),
+        ("memory", status.memory_bytes.into()),
+        ("revision", status.revision.into()),
+        ("log_bytes", status.log_bytes.into()),
+        ("failure", status.failure.as_deref().into()),
+    ]);
+    object([("cluster", cluster), ("storage", storage), ("node", raft.node_id.into())])
+}
+
+/// What the store is doing, as a JSON object: cluster, storage, node. Sizes are bytes.
 ///
 /// - `out_json`: receives the text; free it with concord_buffer_free().
 ///
@@ -80,7 +122,7 @@ pub unsafe extern "C" fn concord_status_json(db: *const concord_db, out_json: *m
     enter(|| {
         // SAFETY: `out_json` is NULL or the caller's buffer variable.
         let place = unsafe { out(out_json, "out_json", concord_buffer::EMPTY) }?;
-        *place = concord_buffer::copy(store(db)?.status()?.to_json().as_bytes())?;
+        *place = printed(&status_value(&store(db)?.status()?))?;
         Ok(())
     })
 }
@@ -95,8 +137,7 @@ pub unsafe extern "C" fn concord_members_json(db: *const concord_db, out_json: *
     enter(|| {
         // SAFETY: `out_json` is NULL or the caller's buffer variable.
         let place = unsafe { out(out_json, "out_json", concord_buffer::EMPTY) }?;
-        let members: Vec<String> = store(db)?.members()?.iter().map(concord_kv::Member::to_json).collect();
-        *place = concord_buffer::copy(format!("[{}]", members.join(",")).as_bytes())?;
+        *place = printed(&members_value(&store(db)?.members()?))?;
         Ok(())
     })
 }

@@ -166,10 +166,7 @@ pub unsafe extern "C" fn concord_value_from_json(
 /// Prints an encoded value as JSON. CONCORD_INVALID_VALUE for what JSON cannot say: NaN, infinities, maps whose keys
 /// are no names, texts or integers. Free `out_json` with concord_buffer_free().
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn concord_value_to_json(
-    value: concord_bytes,
-    out_json: *mut concord_buffer,
-) -> concord_status {
+pub unsafe extern "C" fn concord_value_to_json(value: concord_bytes, out_json: *mut concord_buffer) -> concord_status {
     enter(|| {
         // SAFETY: the caller's buffer variable and value.
         let (place, value) = unsafe { (out(out_json, "out_json", concord_buffer::EMPTY)?, value.slice("value")?) };
@@ -312,10 +309,7 @@ pub unsafe extern "C" fn concord_value_as_text(value: concord_bytes, out_text: *
 ///
 /// - `out_bytes`: receives it, borrowed from `value`.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn concord_value_as_bytes(
-    value: concord_bytes,
-    out_bytes: *mut concord_bytes,
-) -> concord_status {
+pub unsafe extern "C" fn concord_value_as_bytes(value: concord_bytes, out_bytes: *mut concord_bytes) -> concord_status {
     let take = |bytes: &[u8], value: &Value| match value {
         Value::Bytes(inner) => content(bytes, inner),
         Value::Text(inner) => content(bytes, inner.as_bytes()),
@@ -327,13 +321,32 @@ pub unsafe extern "C" fn concord_value_as_bytes(
 
 const _: () = {
     let ours = [
-        CONCORD_TAG_DATE_TIME, CONCORD_TAG_BIG_POSITIVE, CONCORD_TAG_BIG_NEGATIVE, CONCORD_TAG_DECIMAL,
-        CONCORD_TAG_STRUCT, CONCORD_TAG_ATOM, CONCORD_TAG_SET, CONCORD_TAG_DATE, CONCORD_TAG_TUPLE,
-        CONCORD_TAG_NAIVE_DATE_TIME, CONCORD_TAG_TIME, CONCORD_TAG_ZONED_DATE_TIME,
+        CONCORD_TAG_DATE_TIME,
+        CONCORD_TAG_BIG_POSITIVE,
+        CONCORD_TAG_BIG_NEGATIVE,
+        CONCORD_TAG_DECIMAL,
+        CONCORD_TAG_STRUCT,
+        CONCORD_TAG_ATOM,
+        CONCORD_TAG_SET,
+        CONCORD_TAG_DATE,
+        CONCORD_TAG_TUPLE,
+        CONCORD_TAG_NAIVE_DATE_TIME,
+        CONCORD_TAG_TIME,
+        CONCORD_TAG_ZONED_DATE_TIME,
     ];
     let theirs = [
-        tags::DATE_TIME, tags::BIG_POSITIVE, tags::BIG_NEGATIVE, tags::DECIMAL, tags::STRUCT, tags::ATOM, tags::SET,
-        tags::DATE, tags::TUPLE, tags::NAIVE_DATE_TIME, tags::TIME, tags::ZONED_DATE_TIME,
+        tags::DATE_TIME,
+        tags::BIG_POSITIVE,
+        tags::BIG_NEGATIVE,
+        tags::DECIMAL,
+        tags::STRUCT,
+        tags::ATOM,
+        tags::SET,
+        tags::DATE,
+        tags::TUPLE,
+        tags::NAIVE_DATE_TIME,
+        tags::TIME,
+        tags::ZONED_DATE_TIME,
     ];
     let mut at = 0;
     while at < ours.len() {

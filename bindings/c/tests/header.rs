@@ -54,7 +54,10 @@ fn every_function_is_documented() {
     let header = generated();
     let lines: Vec<&str> = header.lines().collect();
     let functions = lines.iter().enumerate().filter(|(_, line)| {
-        line.contains("concord_") && line.contains('(') && !line.starts_with([' ', '#', '/', '}']) && !line.contains("typedef")
+        line.contains("concord_")
+            && line.contains('(')
+            && !line.starts_with([' ', '#', '/', '}'])
+            && !line.contains("typedef")
     });
     let mut count = 0;
     for (at, line) in functions {
