@@ -124,7 +124,7 @@ impl<T: Send + Sync> Slab<T> {
         if free.slots == SLOTS_MAX {
             return None;
         }
-        if free.slots % CHUNK_SLOTS == 0 {
+        if free.slots.is_multiple_of(CHUNK_SLOTS) {
             let slots: Box<[Slot<T>]> = (0..CHUNK_SLOTS).map(|_| Slot::new()).collect();
             self.chunks[free.slots / CHUNK_SLOTS].store(Box::leak(slots).as_mut_ptr(), SeqCst);
         }

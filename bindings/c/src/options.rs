@@ -158,19 +158,19 @@ pub(crate) unsafe trait OptionStruct: Copy {
     const NAME: &'static str;
 }
 
-// SAFETY (all four): `repr(C)`, `size` first, only integers and `concord_bytes` (a pointer and a length).
+// SAFETY: `repr(C)`, `size` first, only integers.
 unsafe impl OptionStruct for concord_open_options {
     const NAME: &'static str = "concord_open_options";
 }
-// SAFETY: as above.
+// SAFETY: `repr(C)`, `size` first, only integers.
 unsafe impl OptionStruct for concord_read_options {
     const NAME: &'static str = "concord_read_options";
 }
-// SAFETY: as above.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers with their lengths.
 unsafe impl OptionStruct for concord_write_options {
     const NAME: &'static str = "concord_write_options";
 }
-// SAFETY: as above.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers with their lengths.
 unsafe impl OptionStruct for concord_scan_options {
     const NAME: &'static str = "concord_scan_options";
 }

@@ -106,6 +106,9 @@ impl Scan {
     }
 }
 
+/// Where a scan begins and ends.
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The first bytes behind everything that begins with `prefix`; unbounded when there are none.
 fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
     let Some(at) = prefix.iter().rposition(|byte| *byte != 0xff) else {
@@ -117,7 +120,7 @@ fn behind(prefix: &[u8]) -> Bound<Vec<u8>> {
 }
 
 /// Bounds of the keys that prefix, start and end all allow; `None` when there can be no such key.
-fn bounds(prefix: &[u8], start: &[u8], end: &[u8]) -> Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+fn bounds(prefix: &[u8], start: &[u8], end: &[u8]) -> Option<Bounds> {
     let lower = prefix.max(start);
     let upper = match (behind(prefix), end.is_empty()) {
         (behind, true) => behind,
