@@ -175,7 +175,7 @@ fn refused(failure: Failure) -> concord_status {
     status
 }
 
-/// Status of a kind. Codes are the same on both sides; `kinds_and_statuses_agree` in `tests/c` judges it.
+/// Status of a kind. Codes are the same on both sides; the test `kinds_and_statuses_agree` judges it.
 fn status_of(kind: ErrorKind) -> concord_status {
     use concord_status as s;
     match kind {
