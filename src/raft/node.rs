@@ -140,6 +140,7 @@ impl Node {
         });
         match receiver.recv_timeout(Duration::from_millis(timeout_ms)) {
             Ok(true) => Ok(()),
+            _ if self.is_closed() => Err(ErrorKind::Closed.into()),
             Ok(false) => Err(ErrorKind::ClusterNotReady.into()),
             Err(_) => Err(ErrorKind::Timeout.into()),
         }

@@ -1,0 +1,143 @@
+//! Store: opening, closing and looking at a whole store.
+
+use std::ffi::{CStr, OsStr, c_char};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::ptr;
+
+use concord_kv::{Concord, Config, Member, Status, Value, encode_value, value_to_json};
+
+use crate::bytes::{concord_buffer, out};
+use crate::handle::{DBS, Pinned};
+use crate::options::{concord_open_options, configuration};
+use crate::status::{Failure, Outcome, concord_status, enter};
+
+/// An open store. Any number of threads may use it at once.
+pub struct concord_db;
+
+/// The store behind a handle, held open for as long as the answer lives.
+#[inline]
+pub(crate) fn store(db: *const concord_db) -> Outcome<Pinned<Concord>> {
+    DBS.pin(db.addr())
+}
+
+/// Opens a store and waits until it can serve.
+///
+/// - `data_dir`: NUL-terminated directory, created with mode 0700 when it does not exist. NULL: the environment's
+///   CONCORD_DATA_DIR, else a store in memory, which is empty each time.
+/// - `options`: NULL for the defaults.
+/// - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
+///
+/// Errors: CONCORD_LOCKED when the directory is open already, CONCORD_CORRUPT when what it holds is damaged (nothing
+/// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn concord_open(
+    data_dir: *const c_char,
+    options: *const concord_open_options,
+    out_db: *mut *mut concord_db,
+) -> concord_status {
+    enter(|| {
+        // SAFETY: `out_db` is NULL or the caller's pointer variable.
+        let place = unsafe { out(out_db, "out_db", ptr::null_mut()) }?;
+        let mut base = Config::default();
+        if !data_dir.is_null() {
+            // SAFETY: not NULL, and NUL-terminated as documented.
+            let path = unsafe { CStr::from_ptr(data_dir) }.to_bytes();
+            if path.is_empty() {
+                return Err(Failure::argument("data_dir is empty; pass NULL for a store in memory"));
+            }
+            base.data_dir = Some(PathBuf::from(OsStr::from_bytes(path)));
+        }
+        // SAFETY: `options` is NULL or the caller's struct, which carries its size.
+        let config = unsafe { configuration(base, options) }?;
+        let id = DBS.insert(Concord::open(config)?)?;
+        *place = ptr::without_provenance_mut(id);
+        Ok(())
+    })
+}
+
+/// Closes a store: what is acknowledged is safe, the directory is free for others when it returns. Calls of other
+/// threads that are under way end with their answer, with CONCORD_CLOSED or CONCORD_UNKNOWN_OUTCOME; scans and queues
+/// of this store answer CONCORD_CLOSED from now on and are still to be closed.
+///
+/// Errors: CONCORD_CLOSED when it was closed before, CONCORD_INVALID_CONFIG for NULL. Blocks until the log is written.
+/// Not from within a concord_read_fn.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn concord_close(db: *mut concord_db) -> concord_status {
+    enter(|| {
+        let store = DBS.remove(db.addr())?;
+        Ok(store.close()?)
+    })
+}
+
+fn printed(value: &Value) -> Outcome<concord_buffer> {
+    concord_buffer::copy(value_to_json(&encode_value(value)?)?.as_bytes())
+}
+
+fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Map(fields.into_iter().map(|(name, value)| (name.into(), value)).collect())
+}
+
+fn members_value(members: &[Member]) -> Value {
+    let member = |member: &Member| {
+        object([
+            ("node", member.node_id.into()),
+            ("address", member.address.as_str().into()),
+            ("role", member.role.name().into()),
+            ("leader", member.is_leader.into()),
+        ])
+    };
+    Value::List(members.iter().map(member).collect())
+}
+
+fn status_value(status: &Status) -> Value {
+    let raft = &status.raft;
+    let cluster = object([
+        ("id", format!("{:032x}", status.cluster_id).into()),
+        ("state", raft.state.name().into()),
+        ("leader", raft.leader.into()),
+        ("term", raft.term.into()),
+        ("commit_index", raft.commit_index.into()),
+        ("last_applied", raft.last_applied.into()),
+        ("snapshot_index", raft.snapshot_index.into()),
+        ("members", members_value(&raft.members)),
+    ]);
+    let storage = object([
+        ("size", status.size.into()),
+        ("memory", status.memory_bytes.into()),
+        ("revision", status.revision.into()),
+        ("log_bytes", status.log_bytes.into()),
+        ("failure", status.failure.as_deref().into()),
+    ]);
+    object([("cluster", cluster), ("storage", storage), ("node", raft.node_id.into())])
+}
+
+/// What the store is doing, as a JSON object: cluster, storage, node. Sizes are bytes.
+///
+/// - `out_json`: receives the text; free it with concord_buffer_free().
+///
+/// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn concord_status_json(db: *const concord_db, out_json: *mut concord_buffer) -> concord_status {
+    enter(|| {
+        // SAFETY: `out_json` is NULL or the caller's buffer variable.
+        let place = unsafe { out(out_json, "out_json", concord_buffer::EMPTY) }?;
+        *place = printed(&status_value(&store(db)?.status()?))?;
+        Ok(())
+    })
+}
+
+/// The cluster's members, as a JSON array.
+///
+/// - `out_json`: receives the text; free it with concord_buffer_free().
+///
+/// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn concord_members_json(db: *const concord_db, out_json: *mut concord_buffer) -> concord_status {
+    enter(|| {
+        // SAFETY: `out_json` is NULL or the caller's buffer variable.
+        let place = unsafe { out(out_json, "out_json", concord_buffer::EMPTY) }?;
+        *place = printed(&members_value(&store(db)?.members()?))?;
+        Ok(())
+    })
+}

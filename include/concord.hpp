@@ -1,0 +1,496 @@
+// concord.hpp: Concord for C++17, a thin and header-only cover of concord.h.
+//
+//   concord::Db db("data");                       // or concord::Db() in memory
+//   db.put("greeting", concord::text("hello"));
+//   std::optional<concord::Value> value = db.get("greeting");
+//   std::string hello = value->as_text();
+//
+// - Objects own what they hold and can be moved, not copied. Their destructors close and free.
+// - What is missing is an empty std::optional; everything that went wrong is a concord::Error.
+// - Keys are bytes: std::string_view of any content. Values are encoded (CBOR): concord::Value owns one.
+// - A Db may be used by any number of threads at once; a Scan by one.
+#ifndef CONCORD_HPP
+#define CONCORD_HPP
+
+#include "concord.h"
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace concord {
+
+// What went wrong: a status to decide by, words to read.
+class Error : public std::runtime_error {
+ public:
+  Error(concord_status status, const std::string &message)
+      : std::runtime_error(std::string(concord_error_name(status)) + ": " + message), status_(status) {}
+
+  concord_status status() const noexcept { return status_; }
+
+  // Whether the same call may succeed later without any change by the caller.
+  bool is_retryable() const noexcept { return concord_error_is_retryable(status_); }
+
+ private:
+  concord_status status_;
+};
+
+// A lifetime; none means for ever.
+using Ttl = std::optional<std::chrono::milliseconds>;
+
+namespace detail {
+
+inline void check(concord_status status) {
+  if (status != CONCORD_OK) throw Error(status, concord_last_error());
+}
+
+// True when it is there, false when it is missing, otherwise an exception.
+inline bool found(concord_status status) {
+  if (status == CONCORD_NOT_FOUND) return false;
+  check(status);
+  return true;
+}
+
+inline concord_bytes bytes(std::string_view text) noexcept {
+  return {reinterpret_cast<const std::uint8_t *>(text.data()), text.size()};
+}
+
+inline std::string_view view(concord_bytes bytes) noexcept {
+  return {reinterpret_cast<const char *>(bytes.data), bytes.len};
+}
+
+// A TTL of zero or less is an error here, not "for ever".
+inline std::uint64_t milliseconds(Ttl ttl) {
+  if (!ttl) return 0;
+  if (ttl->count() <= 0) throw Error(CONCORD_INVALID_TTL, "a TTL is a positive duration");
+  return static_cast<std::uint64_t>(ttl->count());
+}
+
+inline Ttl ttl_of(std::uint64_t ttl_ms) {
+  return ttl_ms == 0 ? Ttl() : Ttl(std::chrono::milliseconds(ttl_ms));
+}
+
+}  // namespace detail
+
+// One encoded value, owned.
+class Value {
+ public:
+  // Takes over what the library allocated.
+  explicit Value(concord_buffer buffer) noexcept : buffer_(buffer) {}
+
+  // A copy of bytes that are one encoded value already.
+  static Value from_encoded(std::string_view encoded) {
+    detail::check(concord_value_check(detail::bytes(encoded)));
+    Value value{concord_buffer{nullptr, 0}};
+    value.copy_.assign(encoded);
+    return value;
+  }
+
+  Value(Value &&other) noexcept
+      : buffer_(std::exchange(other.buffer_, concord_buffer{nullptr, 0})), copy_(std::move(other.copy_)) {}
+  Value &operator=(Value &&other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(copy_, other.copy_);
+    return *this;
+  }
+  Value(const Value &) = delete;
+  Value &operator=(const Value &) = delete;
+  ~Value() { concord_buffer_free(&buffer_); }
+
+  // The encoded bytes, valid as long as this value.
+  std::string_view encoded() const noexcept {
+    if (buffer_.data == nullptr) return copy_;
+    return {reinterpret_cast<const char *>(buffer_.data), buffer_.len};
+  }
+
+  concord_type type() const { return take<concord_type>(concord_value_type); }
+  bool is_null() const { return type() == CONCORD_TYPE_NULL; }
+
+  // Each throws CONCORD_INVALID_VALUE when the value is of another type.
+  bool as_bool() const { return take<bool>(concord_value_as_bool); }
+  std::int64_t as_int() const { return take<std::int64_t>(concord_value_as_int); }
+  double as_double() const { return take<double>(concord_value_as_double); }
+  std::string as_text() const { return std::string(detail::view(take<concord_bytes>(concord_value_as_text))); }
+  std::string as_bytes() const { return std::string(detail::view(take<concord_bytes>(concord_value_as_bytes))); }
+
+  std::string to_json() const {
+    concord_buffer json;
+    detail::check(concord_value_to_json(detail::bytes(encoded()), &json));
+    Value owner(json);
+    return std::string(owner.encoded());
+  }
+
+ private:
+  template <typename T>
+  T take(concord_status (*function)(concord_bytes, T *)) const {
+    T result{};
+    detail::check(function(detail::bytes(encoded()), &result));
+    return result;
+  }
+
+  concord_buffer buffer_;
+  std::string copy_;
+};
+
+namespace detail {
+
+template <typename Make>
+Value made(Make make) {
+  concord_buffer buffer;
+  check(make(&buffer));
+  return Value(buffer);
+}
+
+}  // namespace detail
+
+// Making values.
+inline Value null() { return detail::made(concord_value_from_null); }
+inline Value boolean(bool value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_bool(value, out); });
+}
+inline Value integer(std::int64_t value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_int(value, out); });
+}
+inline Value real(double value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_double(value, out); });
+}
+inline Value text(std::string_view value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_text(detail::bytes(value), out); });
+}
+inline Value bytes(std::string_view value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_bytes(detail::bytes(value), out); });
+}
+inline Value json(std::string_view value) {
+  return detail::made([&](concord_buffer *out) { return concord_value_from_json(detail::bytes(value), out); });
+}
+
+// A value with the number of the change that wrote it and its remaining lifetime.
+struct Record {
+  Value value;
+  std::uint64_t revision;
+  Ttl ttl;
+};
+
+// One record of a scan, borrowed from it until the next step.
+struct Item {
+  std::string_view key;
+  std::string_view encoded;
+  std::uint64_t revision;
+  Ttl ttl;
+
+  // A value of its own.
+  Value value() const { return Value::from_encoded(encoded); }
+};
+
+// One record of a bulk put. Key and value are borrowed.
+struct Put {
+  std::string_view key;
+  const Value &value;
+  Ttl ttl = {};
+};
+
+// How to write; everything has its default: WriteOptions{}, WriteOptions().with_ttl(5s).
+class WriteOptions {
+ public:
+  WriteOptions() = default;
+  WriteOptions &with_ttl(Ttl ttl) { return raw_.ttl_ms = detail::milliseconds(ttl), *this; }
+  WriteOptions &with_timeout(std::chrono::milliseconds timeout) {
+    return raw_.timeout_ms = timeout.count() > 0 ? static_cast<std::uint64_t>(timeout.count()) : 1, *this;
+  }
+  WriteOptions &with_compress(concord_compress compress) { return raw_.compress = compress, *this; }
+
+  // What must hold for the write to happen. `expected` is borrowed until the write.
+  WriteOptions &if_absent() { return raw_.condition = CONCORD_CONDITION_ABSENT, *this; }
+  WriteOptions &if_revision(std::uint64_t revision) {
+    raw_.condition = CONCORD_CONDITION_REVISION;
+    raw_.revision = revision;
+    return *this;
+  }
+  WriteOptions &if_equal(const Value &expected) {
+    raw_.condition = CONCORD_CONDITION_EXPECTED;
+    raw_.expected = detail::bytes(expected.encoded());
+    return *this;
+  }
+
+  const concord_write_options *raw() const noexcept { return &raw_; }
+
+ private:
+  concord_write_options raw_ = CONCORD_WRITE_OPTIONS_INIT;
+};
+
+// Which keys a scan visits, in the order of their bytes. All are borrowed until the scan is open.
+struct Range {
+  std::string_view prefix = {};
+  std::string_view start = {};  // itself included
+  std::string_view end = {};    // itself excluded
+};
+
+// A walk over the store as it was when the scan began.
+class Scan {
+ public:
+  explicit Scan(concord_scan *scan) noexcept : scan_(scan) {}
+  Scan(Scan &&other) noexcept : scan_(std::exchange(other.scan_, nullptr)) {}
+  Scan &operator=(Scan &&other) noexcept { return std::swap(scan_, other.scan_), *this; }
+  Scan(const Scan &) = delete;
+  Scan &operator=(const Scan &) = delete;
+  ~Scan() {
+    if (scan_ != nullptr) concord_scan_close(scan_);
+  }
+
+  // The next record, nothing at the end.
+  std::optional<Item> next() {
+    concord_item item;
+    if (!detail::found(concord_scan_next(scan_, &item))) return std::nullopt;
+    return Item{detail::view(item.key), detail::view(item.value), item.revision, detail::ttl_of(item.ttl_ms)};
+  }
+
+ private:
+  concord_scan *scan_;
+};
+
+// The answer of an asynchronous call.
+class Completion {
+ public:
+  explicit Completion(concord_completion raw) noexcept : raw_(raw) {}
+  Completion(Completion &&other) noexcept : raw_(std::exchange(other.raw_, concord_completion{})) {}
+  Completion &operator=(Completion &&other) noexcept { return std::swap(raw_, other.raw_), *this; }
+  Completion(const Completion &) = delete;
+  Completion &operator=(const Completion &) = delete;
+  ~Completion() { concord_completion_free(&raw_); }
+
+  std::uint64_t tag() const noexcept { return raw_.tag; }
+  concord_status status() const noexcept { return raw_.status; }
+  std::int64_t integer() const noexcept { return raw_.integer; }
+  std::uint64_t revision() const noexcept { return raw_.revision; }
+  Ttl ttl() const { return detail::ttl_of(raw_.ttl_ms); }
+  // The encoded value of a read, the flags of a bulk touch.
+  std::string_view data() const noexcept { return {reinterpret_cast<const char *>(raw_.value.data), raw_.value.len}; }
+  std::string_view message() const noexcept {
+    return {reinterpret_cast<const char *>(raw_.message.data), raw_.message.len};
+  }
+  // Throws when the call did not end well.
+  void check() const {
+    if (raw_.status != CONCORD_OK) throw Error(raw_.status, std::string(message()));
+  }
+
+ private:
+  concord_completion raw_;
+};
+
+// Calls that do not wait. Each ends in exactly one completion that carries its tag.
+class Queue {
+ public:
+  explicit Queue(concord_queue *queue) noexcept : queue_(queue) {}
+  Queue(Queue &&other) noexcept : queue_(std::exchange(other.queue_, nullptr)) {}
+  Queue &operator=(Queue &&other) noexcept { return std::swap(queue_, other.queue_), *this; }
+  Queue(const Queue &) = delete;
+  Queue &operator=(const Queue &) = delete;
+  ~Queue() {
+    if (queue_ != nullptr) concord_queue_close(queue_);
+  }
+
+  // Readable while completions wait.
+  int fd() const noexcept { return concord_queue_fd(queue_); }
+  concord_queue *raw() const noexcept { return queue_; }
+
+  void get(std::string_view key, std::uint64_t tag) {
+    detail::check(concord_get_async(queue_, detail::bytes(key), nullptr, tag));
+  }
+  void put(std::string_view key, const Value &value, std::uint64_t tag, const WriteOptions &options = {}) {
+    auto encoded = detail::bytes(value.encoded());
+    detail::check(concord_put_async(queue_, detail::bytes(key), encoded, options.raw(), tag));
+  }
+  void erase(std::string_view key, std::uint64_t tag, const WriteOptions &options = {}) {
+    detail::check(concord_delete_async(queue_, detail::bytes(key), options.raw(), tag));
+  }
+  void increment(std::string_view key, std::int64_t by, std::uint64_t tag, std::int64_t initial = 0) {
+    detail::check(concord_increment_async(queue_, detail::bytes(key), by, initial, nullptr, tag));
+  }
+
+  // The next completion; nothing when none came in time. Less than zero waits for ever.
+  std::optional<Completion> next(std::chrono::milliseconds timeout = std::chrono::milliseconds(-1)) {
+    concord_completion raw;
+    concord_status status = concord_queue_next(queue_, timeout.count(), &raw);
+    if (status == CONCORD_TIMEOUT) return std::nullopt;
+    detail::check(status);
+    return Completion(raw);
+  }
+
+ private:
+  concord_queue *queue_;
+};
+
+// An open store.
+class Db {
+ public:
+  // In memory, or where the environment's CONCORD_DATA_DIR says.
+  Db() : Db(nullptr, nullptr) {}
+  explicit Db(const std::string &data_dir) : Db(data_dir.c_str(), nullptr) {}
+  Db(const std::string &data_dir, const concord_open_options &options) : Db(data_dir.c_str(), &options) {}
+  explicit Db(const concord_open_options &options) : Db(nullptr, &options) {}
+
+  Db(Db &&other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
+  Db &operator=(Db &&other) noexcept { return std::swap(db_, other.db_), *this; }
+  Db(const Db &) = delete;
+  Db &operator=(const Db &) = delete;
+  ~Db() {
+    if (db_ != nullptr) concord_close(db_);
+  }
+
+  // Closes now and tells whether that went well; the destructor does it silently.
+  void close() { detail::check(concord_close(std::exchange(db_, nullptr))); }
+  concord_db *raw() const noexcept { return db_; }
+
+  std::optional<Value> get(std::string_view key, const concord_read_options *options = nullptr) const {
+    concord_buffer buffer;
+    if (!detail::found(concord_get(db_, detail::bytes(key), options, &buffer))) return std::nullopt;
+    return Value(buffer);
+  }
+  // The content of a text, for the commonest case of all.
+  std::optional<std::string> get_text(std::string_view key) const {
+    auto value = get(key);
+    return value ? std::optional<std::string>(value->as_text()) : std::nullopt;
+  }
+  std::optional<Record> get_record(std::string_view key, const concord_read_options *options = nullptr) const {
+    concord_record raw;
+    if (!detail::found(concord_get_record(db_, detail::bytes(key), options, &raw))) return std::nullopt;
+    return Record{Value(raw.value), raw.revision, detail::ttl_of(raw.ttl_ms)};
+  }
+  bool contains(std::string_view key) const {
+    return detail::found(concord_read(db_, detail::bytes(key), nullptr, nullptr, nullptr));
+  }
+  // Nothing when the key is missing; otherwise its lifetime, or none within for ever.
+  std::optional<Ttl> ttl(std::string_view key) const {
+    std::uint64_t ttl_ms;
+    if (!detail::found(concord_ttl(db_, detail::bytes(key), nullptr, &ttl_ms))) return std::nullopt;
+    return detail::ttl_of(ttl_ms);
+  }
+
+  void put(std::string_view key, const Value &value, const WriteOptions &options = {}) {
+    detail::check(concord_put(db_, detail::bytes(key), detail::bytes(value.encoded()), options.raw()));
+  }
+  void put(std::string_view key, std::string_view value, const WriteOptions &options = {}) {
+    put(key, text(value), options);
+  }
+  // False when the key exists already.
+  bool put_new(std::string_view key, const Value &value, const WriteOptions &options = {}) {
+    auto encoded = detail::bytes(value.encoded());
+    return unless(CONCORD_ALREADY_EXISTS, concord_put_new(db_, detail::bytes(key), encoded, options.raw()));
+  }
+  // False when the condition of the options does not hold.
+  bool put_if(std::string_view key, const Value &value, const WriteOptions &options) {
+    return holds(concord_put_if(db_, detail::bytes(key), detail::bytes(value.encoded()), options.raw()));
+  }
+  bool erase_if(std::string_view key, const WriteOptions &options) {
+    return holds(concord_delete_if(db_, detail::bytes(key), options.raw()));
+  }
+  // Missing keys are fine. (`delete` is a word of C++ itself.)
+  void erase(std::string_view key) { detail::check(concord_delete(db_, detail::bytes(key), nullptr)); }
+
+  std::int64_t increment(std::string_view key, std::int64_t by = 1, std::int64_t initial = 0,
+                         const WriteOptions &options = {}) {
+    std::int64_t sum = 0;
+    detail::check(concord_increment(db_, detail::bytes(key), by, initial, options.raw(), &sum));
+    return sum;
+  }
+  // False when the key is missing.
+  bool touch(std::string_view key, std::chrono::milliseconds ttl) {
+    return detail::found(concord_touch(db_, detail::bytes(key), detail::milliseconds(ttl), nullptr));
+  }
+
+  void put_many(const std::vector<Put> &puts, const WriteOptions &options = {}) {
+    std::vector<concord_put_item> items;
+    items.reserve(puts.size());
+    for (const Put &put : puts) {
+      items.push_back({detail::bytes(put.key), detail::bytes(put.value.encoded()), detail::milliseconds(put.ttl)});
+    }
+    detail::check(concord_put_many(db_, items.data(), items.size(), options.raw()));
+  }
+  void erase_many(const std::vector<std::string_view> &keys) {
+    auto list = keys_of(keys);
+    detail::check(concord_delete_many(db_, list.data(), list.size(), nullptr));
+  }
+  // For each key in order its record, or nothing.
+  std::vector<std::optional<Record>> get_many(const std::vector<std::string_view> &keys) const {
+    auto list = keys_of(keys);
+    std::vector<concord_record> raw(keys.size());
+    std::vector<std::optional<Record>> records;
+    records.reserve(keys.size());
+    detail::check(concord_get_many(db_, list.data(), list.size(), nullptr, raw.data()));
+    for (concord_record &record : raw) {
+      if (record.value.data == nullptr) records.emplace_back();
+      else records.emplace_back(Record{Value(record.value), record.revision, detail::ttl_of(record.ttl_ms)});
+    }
+    return records;
+  }
+  // For each key in order whether it was there.
+  std::vector<bool> touch_many(const std::vector<std::pair<std::string_view, std::chrono::milliseconds>> &touches) {
+    std::vector<concord_touch_item> items;
+    items.reserve(touches.size());
+    for (const auto &[key, ttl] : touches) {
+      auto ttl_ms = ttl.count() > 0 ? static_cast<std::uint64_t>(ttl.count()) : 0;
+      items.push_back({detail::bytes(key), ttl_ms});
+    }
+    std::vector<std::uint8_t> found(touches.size());
+    static_assert(sizeof(bool) == 1, "flags are written as bytes");
+    auto *flags = reinterpret_cast<bool *>(found.data());
+    detail::check(concord_touch_many(db_, items.data(), items.size(), nullptr, flags));
+    return std::vector<bool>(found.begin(), found.end());
+  }
+
+  Scan scan(const Range &range = {}) const {
+    concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+    concord_scan *scan;
+    options.prefix = detail::bytes(range.prefix);
+    options.start = detail::bytes(range.start);
+    options.end = detail::bytes(range.end);
+    detail::check(concord_scan_open(db_, &options, &scan));
+    return Scan(scan);
+  }
+  Queue queue() const {
+    concord_queue *queue;
+    detail::check(concord_queue_open(db_, &queue));
+    return Queue(queue);
+  }
+
+  std::string status_json() const { return printed(concord_status_json); }
+  std::string members_json() const { return printed(concord_members_json); }
+
+ private:
+  Db(const char *data_dir, const concord_open_options *options) : db_(nullptr) {
+    detail::check(concord_open(data_dir, options, &db_));
+  }
+
+  static bool unless(concord_status usual, concord_status status) {
+    if (status == usual) return false;
+    detail::check(status);
+    return true;
+  }
+  static bool holds(concord_status status) {
+    if (status == CONCORD_CONDITION_FAILED || status == CONCORD_ALREADY_EXISTS) return false;
+    return detail::found(status);
+  }
+  static std::vector<concord_bytes> keys_of(const std::vector<std::string_view> &keys) {
+    std::vector<concord_bytes> list;
+    list.reserve(keys.size());
+    for (std::string_view key : keys) list.push_back(detail::bytes(key));
+    return list;
+  }
+  std::string printed(concord_status (*function)(const concord_db *, concord_buffer *)) const {
+    concord_buffer buffer;
+    detail::check(function(db_, &buffer));
+    Value owner(buffer);
+    return std::string(owner.encoded());
+  }
+
+  concord_db *db_;
+};
+
+}  // namespace concord
+
+#endif  // CONCORD_HPP
