@@ -168,13 +168,13 @@ static int settle(PyObject *future, verb which, const concord_completion *comple
         return is_done < 0 ? -1 : 0;
     PyObject *answer = answer_of(which, completion), *told;
     if (answer != NULL) {
-        told = PyObject_CallMethod(future, "set_result", "O", answer);
+        told = PyObject_CallMethod(future, "set_result", "(O)", answer);
         Py_DECREF(answer);
     } else {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
         PyErr_NormalizeException(&type, &value, &traceback);
-        told = PyObject_CallMethod(future, "set_exception", "O", value);
+        told = PyObject_CallMethod(future, "set_exception", "(O)", value);
         Py_XDECREF(type);
         Py_XDECREF(value);
         Py_XDECREF(traceback);

@@ -62,6 +62,8 @@ static int condition_of(PyObject *expected, PyObject *revision, request *r) {
         r->options.revision = number;
         return 0;
     }
+    if (expected == g.absent && r->verb == DELETE)
+        return raise_kind(CONCORD_INVALID_CONDITION, "a key that does not exist cannot be deleted"), -1;
     if (expected == g.absent) {
         r->options.condition = CONCORD_CONDITION_ABSENT;
         return 0;
@@ -183,7 +185,7 @@ failed:
 }
 
 static PyObject *pairs(PyObject *items) {
-    if (!PyDict_Check(items) && (PyList_Check(items) || PyTuple_Check(items) || !PyMapping_Check(items)))
+    if (PyList_Check(items) || PyTuple_Check(items) || !PyObject_HasAttrString(items, "items"))
         return batch(items);
     PyObject *list = PyMapping_Items(items), *limited = list == NULL ? NULL : batch(list);
     Py_XDECREF(list);

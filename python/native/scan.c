@@ -139,7 +139,8 @@ int scan_init_type(PyObject *module) {
         {Py_tp_iternext, scan_next},
         {0, NULL},
     };
-    static PyType_Spec spec = {"concord_kv._native.Scan", sizeof(scan), 0, Py_TPFLAGS_DEFAULT, slots};
+    static PyType_Spec spec = {"concord_kv._native.Scan", sizeof(scan), 0,
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
     scan_type = (PyTypeObject *)add_type(module, &spec, "Scan");
     return scan_type == NULL || PyModule_AddIntConstant(module, "KEYS", KEYS) < 0 ||
                    PyModule_AddIntConstant(module, "ITEMS", ITEMS) < 0 ||

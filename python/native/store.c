@@ -221,7 +221,7 @@ WRITE_METHOD(touch_many)
 /* db[key] = value. Deleting by subscript is Python's own, because it has to know whether the key exists. */
 static int store_set_item(PyObject *self, PyObject *key, PyObject *value) {
     if (value == NULL) {
-        PyObject *done = PyObject_CallMethod(self, "_delete_item", "O", key);
+        PyObject *done = PyObject_CallMethod(self, "_delete_item", "(O)", key);
         Py_XDECREF(done);
         return done == NULL ? -1 : 0;
     }

@@ -103,7 +103,7 @@ static PyObject *string(reader *r, head h) {
             goto done;
     }
     if (h.major == BYTES) {
-        joined = PyObject_CallMethod(g.empty_bytes, "join", "O", parts);
+        joined = PyObject_CallMethod(g.empty_bytes, "join", "(O)", parts);
     } else {
         PyObject *nothing = PyUnicode_FromStringAndSize("", 0);
         joined = nothing == NULL ? NULL : PyUnicode_Join(nothing, parts);
