@@ -25,6 +25,7 @@
 #define KEY_BYTES_MAX 1024
 #define BATCH_OPS_MAX 500
 #define BATCH_BYTES_MAX ((size_t)64 * 1024 * 1024)
+#define TIMEOUT_MS_DEFAULT 5000
 #define TTL_MS_MAX ((uint64_t)1000 * 365 * 24 * 60 * 60 * 1000)
 
 /* Tags of the value model, as the core lists them. */
@@ -149,6 +150,13 @@ typedef struct {
     PyObject *held; /* keeps the keys of a batch alive */
     encoder value, expected;
 } request;
+
+/* When a request gives up waiting, on the clock of now_ms(). */
+uint64_t request_deadline(const request *r);
+/* Milliseconds of a clock that only goes forward. */
+uint64_t now_ms(void);
+/* The message of a request that gave up. */
+#define OVERDUE "no answer in time; the write may or may not have happened, read before trying again"
 
 /* Builds a request from Python arguments. Always to be ended with request_free, also after -1. */
 typedef int (*request_builder)(request *r, size_t value_bytes_max, arguments given);

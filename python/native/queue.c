@@ -4,6 +4,8 @@
  * - Every call under way has a slot that holds its future; the slot's number is the call's tag.
  * - The loop watches the queue's descriptor and calls drain(), which settles futures on the loop's thread. A future
  *   that was cancelled meanwhile is left alone; its write goes on.
+ * - While calls are under way, `arm` was called and a timer of the loop calls expire() now and then: who waited too
+ *   long gets unknown_outcome. The slot stays taken until the answer comes, because its number is still in use.
  */
 #include "native.h"
 
@@ -16,13 +18,15 @@
 typedef struct {
     PyObject *future;
     verb verb;
+    uint64_t deadline_ms;
     size_t next_free;
 } slot;
 
 typedef struct {
     PyObject_HEAD
     store *store;
-    PyObject *create_future;
+    PyObject *create_future, *arm;
+    bool is_armed;
     concord_queue *queue; /* NULL once closed */
     unsigned generation;
     slot *slots;
@@ -32,9 +36,9 @@ typedef struct {
 #define NO_SLOT SIZE_MAX
 
 static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
-    static char *names[] = {"store", "loop", NULL};
-    PyObject *of, *loop;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!O:Queue", names, (PyObject *)g.store_type, &of, &loop) ||
+    static char *names[] = {"store", "loop", "arm", NULL};
+    PyObject *of, *loop, *arm;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "O!OO:Queue", names, (PyObject *)g.store_type, &of, &loop, &arm) ||
         !store_usable((store *)of))
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
@@ -43,6 +47,8 @@ static PyObject *queue_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         return NULL;
     Py_INCREF(of);
     q->store = (store *)of;
+    Py_INCREF(arm);
+    q->arm = arm;
     q->generation = fork_generation;
     q->first_free = NO_SLOT;
     q->create_future = PyObject_GetAttrString(loop, "create_future");
@@ -70,6 +76,7 @@ static int queue_traverse(PyObject *self, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(q->store);
     Py_VISIT(q->create_future);
+    Py_VISIT(q->arm);
     for (size_t i = 0; i < q->slots_used; i++)
         Py_VISIT(q->slots[i].future);
     return 0;
@@ -80,6 +87,7 @@ static int queue_clear(PyObject *self) {
     close_handle(q);
     Py_CLEAR(q->store);
     Py_CLEAR(q->create_future);
+    Py_CLEAR(q->arm);
     for (size_t i = 0; i < q->slots_used; i++)
         Py_CLEAR(q->slots[i].future);
     return 0;
@@ -127,6 +135,16 @@ static PyObject *leave_slot(queue *q, size_t at) {
     return future;
 }
 
+/* Asks for the timer that calls expire(), unless it runs already. */
+static int arm(queue *q) {
+    if (q->is_armed)
+        return 0;
+    PyObject *armed = PyObject_CallFunctionObjArgs(q->arm, NULL);
+    Py_XDECREF(armed);
+    q->is_armed = armed != NULL;
+    return armed == NULL ? -1 : 0;
+}
+
 static PyObject *start(PyObject *self, request_builder build, arguments given) {
     queue *q = (queue *)self;
     request r;
@@ -134,7 +152,7 @@ static PyObject *start(PyObject *self, request_builder build, arguments given) {
     if (!queue_usable(q))
         return NULL;
     if (build(&r, q->store->value_bytes_max, given) < 0 || !queue_usable(q) ||
-        (future = PyObject_CallFunctionObjArgs(q->create_future, NULL)) == NULL)
+        arm(q) < 0 || (future = PyObject_CallFunctionObjArgs(q->create_future, NULL)) == NULL)
         goto done;
     size_t at = take_slot(q);
     if (at == NO_SLOT) {
@@ -144,6 +162,7 @@ static PyObject *start(PyObject *self, request_builder build, arguments given) {
     Py_INCREF(future);
     q->slots[at].future = future;
     q->slots[at].verb = r.verb;
+    q->slots[at].deadline_ms = request_deadline(&r);
     concord_status status = request_submit(&r, q->queue, at);
     if (status != CONCORD_OK) {
         Py_DECREF(leave_slot(q, at));
@@ -209,31 +228,42 @@ static PyObject *queue_drain(PyObject *self, PyObject *unused) {
     Py_RETURN_NONE;
 }
 
-/* Ends the queue. Calls still under way get `unknown_outcome`: nobody will hear of them any more. */
+/* Tells the future in a slot that nobody will hear of its call any more. The slot stays taken. */
+static void give_up(queue *q, size_t at, const char *message) {
+    PyObject *future = q->slots[at].future;
+    concord_completion lost;
+    memset(&lost, 0, sizeof lost);
+    lost.status = CONCORD_UNKNOWN_OUTCOME;
+    lost.message = (concord_buffer){(uint8_t *)message, strlen(message)};
+    q->slots[at].future = NULL;
+    if (settle(future, q->slots[at].verb, &lost) < 0)
+        PyErr_WriteUnraisable(future);
+    Py_DECREF(future);
+}
+
+static PyObject *queue_expire(PyObject *self, PyObject *unused) {
+    queue *q = (queue *)self;
+    uint64_t now = now_ms();
+    (void)unused;
+    for (size_t i = 0; i < q->slots_used; i++)
+        if (q->slots[i].future != NULL && now >= q->slots[i].deadline_ms)
+            give_up(q, i, OVERDUE);
+    q->is_armed = q->in_flight > 0 && q->queue != NULL;
+    return PyBool_FromLong(q->is_armed);
+}
+
 static PyObject *queue_close(PyObject *self, PyObject *unused) {
-    static const char message[] = "the store was closed before the answer came; read before trying again";
     queue *q = (queue *)self;
     PyObject *done = queue_drain(self, NULL);
+    (void)unused;
     if (done == NULL)
         PyErr_Clear();
     Py_XDECREF(done);
     close_handle(q);
-    concord_completion lost;
-    memset(&lost, 0, sizeof lost);
-    lost.status = CONCORD_UNKNOWN_OUTCOME;
-    lost.message = (concord_buffer){(uint8_t *)message, sizeof message - 1};
-    for (size_t i = 0; i < q->slots_used; i++) {
-        PyObject *future = q->slots[i].future;
-        if (future == NULL)
-            continue;
-        verb which = q->slots[i].verb;
-        leave_slot(q, i);
-        if (settle(future, which, &lost) < 0)
-            PyErr_WriteUnraisable(future);
-        Py_DECREF(future);
-    }
+    for (size_t i = 0; i < q->slots_used; i++)
+        if (q->slots[i].future != NULL)
+            give_up(q, i, "the store was closed before the answer came; read before trying again");
     q->in_flight = 0;
-    (void)unused;
     Py_RETURN_NONE;
 }
 
@@ -281,6 +311,8 @@ int queue_init_type(PyObject *module) {
         VERB(delete_many),
         VERB(touch_many),
         {"drain", queue_drain, METH_NOARGS, "drain()\n--\n\nSettles the futures of all calls that were answered."},
+        {"expire", queue_expire, METH_NOARGS,
+         "expire()\n--\n\nGives up on calls that waited too long; whether others are still under way."},
         {"fileno", queue_fileno, METH_NOARGS, "fileno()\n--\n\nReadable while answers wait."},
         {"close", queue_close, METH_NOARGS, "close()\n--\n\nEnds the queue; open futures get UnknownOutcomeError."},
         {NULL, NULL, 0, NULL},

@@ -5,6 +5,7 @@
 #include "native.h"
 
 #include <string.h>
+#include <time.h>
 
 void request_init(request *r, verb which) {
     r->verb = which;
@@ -29,6 +30,16 @@ void request_free(request *r) {
     PyMem_Free(r->touches);
     PyMem_Free(r->keys);
     Py_CLEAR(r->held);
+}
+
+uint64_t now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+uint64_t request_deadline(const request *r) {
+    return now_ms() + (r->options.timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : r->options.timeout_ms);
 }
 
 static int compress_of(PyObject *object, request *r) {

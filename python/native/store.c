@@ -143,19 +143,24 @@ static concord_status spin(concord_queue *queue, concord_completion *completion)
     return CONCORD_TIMEOUT;
 }
 
-/* The one completion that this queue will bring. -1 with an exception set when the wait was interrupted or failed. */
-static int await_completion(concord_queue *queue, concord_completion *completion) {
+/*
+ * The one completion that this queue will bring. -1 with an exception set when the wait was interrupted, took too
+ * long or failed.
+ */
+static int await_completion(concord_queue *queue, uint64_t deadline_ms, concord_completion *completion) {
     concord_status status;
     Py_BEGIN_ALLOW_THREADS
     status = spin(queue, completion);
-    if (status == CONCORD_TIMEOUT)
-        status = concord_queue_next(queue, SLICE_MS, completion);
     Py_END_ALLOW_THREADS
     while (status == CONCORD_TIMEOUT) {
+        uint64_t now = now_ms();
         if (PyErr_CheckSignals() < 0)
             return -1;
+        if (now >= deadline_ms)
+            return raise_kind(CONCORD_UNKNOWN_OUTCOME, OVERDUE), -1;
+        uint64_t left = deadline_ms - now;
         Py_BEGIN_ALLOW_THREADS
-        status = concord_queue_next(queue, SLICE_MS, completion);
+        status = concord_queue_next(queue, left < SLICE_MS ? (int64_t)left : SLICE_MS, completion);
         Py_END_ALLOW_THREADS
     }
     return status == CONCORD_OK ? 0 : (raise_status(status), -1);
@@ -166,6 +171,7 @@ static PyObject *perform(store *s, const request *r) {
     if (queue == NULL)
         return NULL;
     concord_status status;
+    uint64_t deadline_ms = request_deadline(r);
     if (r->value.len > SUBMIT_BYTES_INLINE) {
         Py_BEGIN_ALLOW_THREADS
         status = request_submit(r, queue, 0);
@@ -179,7 +185,7 @@ static PyObject *perform(store *s, const request *r) {
         return NULL;
     }
     concord_completion completion;
-    if (await_completion(queue, &completion) < 0) {
+    if (await_completion(queue, deadline_ms, &completion) < 0) {
         concord_queue_close(queue);
         return NULL;
     }

@@ -43,7 +43,11 @@ def python(code, **environment):
 
 def finish(program, seconds=30):
     """Wait for a program; its exit code, output and errors."""
-    output, errors = program.communicate(timeout=seconds)
+    try:
+        output, errors = program.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        program.kill()
+        raise
     return program.returncode, output, errors
 
 
@@ -241,6 +245,46 @@ def test_a_call_that_gets_no_answer_in_time_has_an_unknown_outcome(slow_disk, tm
     name, seconds, _ = output.split()
     assert name == "UnknownOutcomeError"
     assert 0.2 < float(seconds) < 2
+
+
+def test_an_await_that_gets_no_answer_in_time_has_an_unknown_outcome(slow_disk, tmp_path):
+    call = """
+        db.close()
+        import asyncio
+        from concord_kv import UnknownOutcomeError, aio
+        async def main():
+            db = await aio.open(os.environ["DIRECTORY"])
+            open(os.environ["HANG"], "w").close()
+            for call in (db.put("a", 1, timeout=0.3), db.increment("n", timeout=0.2), db.delete_many(["a"], timeout=0.3)):
+                try:
+                    await call
+                except UnknownOutcomeError:
+                    print("unknown", flush=True)
+            task = asyncio.create_task(db.put("b", 1))
+            await asyncio.sleep(0.05)
+            task.cancel()
+            try:
+                await asyncio.wait_for(task, 1)
+            except asyncio.CancelledError:
+                print("cancelled", flush=True)
+            os.unlink(os.environ["HANG"])
+            await asyncio.sleep(0.3)
+            print(db._queue.in_flight, await db.get("b"), flush=True)
+            await db.close()
+        asyncio.run(main())
+    """
+    code = textwrap.indent(textwrap.dedent(call), "        ").strip()
+    program = python(
+        BLOCKED.format(call=code),
+        LD_PRELOAD=str(slow_disk),
+        HANG=str(tmp_path / "hang"),
+        DIRECTORY=str(tmp_path / "data"),
+    )
+    # The store that BLOCKED opened first is closed while the disk hangs: let go of it for that moment.
+    assert program.stdout.readline() == "blocking\n"
+    (tmp_path / "hang").unlink(missing_ok=True)
+    _, output, errors = finish(program)
+    assert output.split("\n")[:5] == ["unknown"] * 3 + ["cancelled", "0 1"], (output, errors)
 
 
 def test_other_threads_run_while_one_waits(slow_disk, tmp_path):

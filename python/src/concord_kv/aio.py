@@ -28,6 +28,9 @@ from concord_kv.values import Record
 
 T = TypeVar("T")
 
+EXPIRY_INTERVAL_S = 0.1
+"""How often overdue calls are looked for while any is under way."""
+
 STEPS_A_TURN = 256
 """An asynchronous iterator lets other tasks run after so many steps."""
 
@@ -39,7 +42,7 @@ class AioDb:
         """Wrap an open store. It is the loop's from now on and closed with this object."""
         self._db = db
         self._loop = loop
-        self._queue = _native.Queue(db, loop)
+        self._queue = _native.Queue(db, loop, self._arm)
         self._descriptor = self._queue.fileno()
         loop.add_reader(self._descriptor, self._queue.drain)
         self._is_closing = False
@@ -52,6 +55,14 @@ class AioDb:
 
     def __repr__(self) -> str:
         return f"<concord_kv.aio.AioDb {'closed' if self.closed else 'open'}>"
+
+    def _arm(self) -> None:
+        """Look after a while whether somebody waits too long; called when the first call is under way."""
+        self._loop.call_later(EXPIRY_INTERVAL_S, self._expire)
+
+    def _expire(self) -> None:
+        if self._queue.expire():
+            self._arm()
 
     @property
     def closed(self) -> bool:
