@@ -1,0 +1,208 @@
+/*
+ * reads.c: reads of single and several keys. Local reads take less time than handing over the GIL, so they keep it.
+ *
+ * The library lends a record to a callback. A scalar becomes its object right there; anything larger in shape is
+ * copied out and decoded when the record was given back, because decoding it may run Python code.
+ */
+#include "native.h"
+
+#include <string.h>
+
+#define COPY_INLINE 4096
+
+void lend(void *context, size_t index, concord_bytes value, uint64_t revision, uint64_t ttl_ms) {
+    lent *l = (lent *)context + index;
+    l->is_there = true;
+    l->revision = revision;
+    l->ttl_ms = ttl_ms;
+    if ((l->value = decode_scalar(value.data, value.len)) != NULL)
+        return;
+    l->len = value.len;
+    l->copy = value.len <= l->first_len ? l->first : PyMem_Malloc(value.len);
+    if (l->copy != NULL)
+        memcpy(l->copy, value.data, value.len);
+}
+
+PyObject *lent_value(lent *l) {
+    PyObject *value = l->value;
+    l->value = NULL;
+    if (value != NULL)
+        return value;
+    if (l->copy == NULL)
+        return PyErr_NoMemory();
+    value = decode_value(l->copy, l->len);
+    if (l->copy != l->first)
+        PyMem_Free(l->copy);
+    l->copy = NULL;
+    return value;
+}
+
+void lent_drop(lent *l) {
+    Py_CLEAR(l->value);
+    if (l->copy != l->first)
+        PyMem_Free(l->copy);
+    l->copy = NULL;
+}
+
+PyObject *lent_record(lent *l) {
+    PyObject *value = lent_value(l);
+    return value == NULL ? NULL : PyObject_CallFunction(g.record, "NKN", value, l->revision, ttl_to_object(l->ttl_ms));
+}
+
+static PyObject *missing(PyObject *key) {
+    PyObject *text = PyObject_Repr(key);
+    const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, NULL);
+    if (utf8 != NULL)
+        raise_kind(CONCORD_NOT_FOUND, "no such key: %.400s", utf8);
+    Py_XDECREF(text);
+    return NULL;
+}
+
+/* Reads one key: 1 there, 0 not there, -1 with an exception set. */
+static int read_key(PyObject *self, PyObject *key, const concord_read_options *options, concord_read_fn read, lent *l) {
+    store *s = (store *)self;
+    concord_bytes bytes;
+    if (!store_usable(s) || key_of_object(key, &bytes) < 0)
+        return -1;
+    concord_status status = concord_read(s->db, bytes, options, read, l);
+    if (status == CONCORD_OK)
+        return 1;
+    return status == CONCORD_NOT_FOUND ? 0 : (raise_status(status), -1);
+}
+
+static int read_options(PyObject *consistency, PyObject *timeout, concord_read_options *options) {
+    *options = (concord_read_options)CONCORD_READ_OPTIONS_INIT;
+    return consistency_of_object(consistency, &options->consistency) < 0 ||
+                   timeout_of_object(timeout, &options->timeout_ms) < 0
+               ? -1
+               : 0;
+}
+
+PyObject *store_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"key", "default", "consistency", "timeout", NULL};
+    PyObject *in[4] = {NULL};
+    concord_read_options options, *given = NULL;
+    if (keywords == NULL && (count == 1 || count == 2)) {
+        in[0] = args[0];
+        in[1] = count == 2 ? args[1] : NULL;
+    } else if (sort_arguments("get", names, 2, 1, (arguments){args, count, keywords}, in) < 0 ||
+               read_options(in[2], in[3], &options) < 0) {
+        return NULL;
+    } else {
+        given = &options;
+    }
+    uint8_t first[COPY_INLINE];
+    lent l = {.first = first, .first_len = sizeof first};
+    int there = read_key(self, in[0], given, lend, &l);
+    if (there == 1)
+        return lent_value(&l);
+    if (there < 0)
+        return NULL;
+    PyObject *fallback = in[1] == NULL ? Py_None : in[1];
+    Py_INCREF(fallback);
+    return fallback;
+}
+
+PyObject *store_get_item(PyObject *self, PyObject *key) {
+    uint8_t first[COPY_INLINE];
+    lent l = {.first = first, .first_len = sizeof first};
+    int there = read_key(self, key, NULL, lend, &l);
+    return there == 1 ? lent_value(&l) : there == 0 ? missing(key) : NULL;
+}
+
+int store_contains(PyObject *self, PyObject *key) { return read_key(self, key, NULL, NULL, NULL); }
+
+/* Reads the key that these arguments name, which must be there. */
+static int read_record(PyObject *self, const char *verb_name, arguments given, lent *l) {
+    static const char *const names[] = {"key", "consistency", "timeout", NULL};
+    PyObject *in[3];
+    concord_read_options options;
+    if (sort_arguments(verb_name, names, 1, 1, given, in) < 0 || read_options(in[1], in[2], &options) < 0)
+        return -1;
+    int there = read_key(self, in[0], &options, lend, l);
+    if (there == 0)
+        missing(in[0]);
+    return there == 1 ? 0 : -1;
+}
+
+PyObject *store_get_record(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    lent l = {0};
+    if (read_record(self, "get_record", (arguments){args, count, keywords}, &l) < 0)
+        return NULL;
+    return lent_record(&l);
+}
+
+PyObject *store_get_with_ttl(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    lent l = {0};
+    if (read_record(self, "get_with_ttl", (arguments){args, count, keywords}, &l) < 0)
+        return NULL;
+    PyObject *value = lent_value(&l);
+    return value == NULL ? NULL : Py_BuildValue("(NN)", value, ttl_to_object(l.ttl_ms));
+}
+
+PyObject *store_ttl(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    lent l = {0};
+    if (read_record(self, "ttl", (arguments){args, count, keywords}, &l) < 0)
+        return NULL;
+    lent_drop(&l);
+    return ttl_to_object(l.ttl_ms);
+}
+
+/* The keys as a list and their bytes; at most 500. */
+static int several(PyObject *given, PyObject **list, concord_bytes **keys, size_t *count) {
+    if (PyUnicode_Check(given) || PyBytes_Check(given)) {
+        PyErr_SetString(PyExc_TypeError, "get_many takes a list of keys, not a single key");
+        return -1;
+    }
+    if ((*list = PySequence_List(given)) == NULL)
+        return -1;
+    *count = (size_t)PyList_Size(*list);
+    if (*count > BATCH_OPS_MAX)
+        return raise_kind(CONCORD_BATCH_TOO_LARGE, "a bulk operation holds at most %d items; split it", BATCH_OPS_MAX), -1;
+    if ((*keys = PyMem_Calloc(*count + 1, sizeof **keys)) == NULL)
+        return PyErr_NoMemory(), -1;
+    for (size_t i = 0; i < *count; i++)
+        if (key_of_object(PyList_GetItem(*list, (Py_ssize_t)i), &(*keys)[i]) < 0)
+            return -1;
+    return 0;
+}
+
+PyObject *store_get_many(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
+    static const char *const names[] = {"keys", "consistency", "timeout", NULL};
+    store *s = (store *)self;
+    PyObject *in[3], *list = NULL, *found = NULL;
+    concord_read_options options;
+    concord_bytes *keys = NULL;
+    lent *lents = NULL;
+    size_t wanted = 0;
+    if (sort_arguments("get_many", names, 1, 1, (arguments){args, count, keywords}, in) < 0 ||
+        read_options(in[1], in[2], &options) < 0)
+        return NULL;
+    if (several(in[0], &list, &keys, &wanted) < 0 || !store_usable(s))
+        goto done;
+    if ((lents = PyMem_Calloc(wanted + 1, sizeof *lents)) == NULL) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    concord_status status = concord_read_many(s->db, keys, wanted, &options, lend, lents);
+    if (status != CONCORD_OK) {
+        raise_status(status);
+        goto done;
+    }
+    found = PyDict_New();
+    for (size_t i = 0; found != NULL && i < wanted; i++) {
+        if (!lents[i].is_there)
+            continue;
+        PyObject *value = lent_value(&lents[i]);
+        if (value == NULL || PyDict_SetItem(found, PyList_GetItem(list, (Py_ssize_t)i), value) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(value);
+    }
+done:
+    for (size_t i = 0; lents != NULL && i < wanted; i++)
+        lent_drop(&lents[i]);
+    PyMem_Free(lents);
+    PyMem_Free(keys);
+    Py_XDECREF(list);
+    return found;
+}

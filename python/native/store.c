@@ -1,0 +1,307 @@
+/*
+ * store.c: Store, the class behind concord_kv.Db: opening, closing and the blocking writes.
+ *
+ * A blocking write is submitted to a completion queue and waited for in slices without the GIL, so that signals
+ * (KeyboardInterrupt) are handled while it waits. An interrupted call closes its queue; its answer goes nowhere.
+ */
+#include "native.h"
+
+#include <sched.h>
+#include <string.h>
+
+#define SLICE_MS 100
+#define SPINS 64
+/* Larger requests are submitted without the GIL: checking and compressing them takes its time. */
+#define SUBMIT_BYTES_INLINE 16384
+
+/* ---- opening and closing ---- */
+
+static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    static char *names[] = {"path", "durability", "interval_ms", "consistency", "compression", "compression_level",
+                            "compression_threshold_bytes", "value_bytes_max", "expiry_interval_ms",
+                            "snapshot_log_bytes", NULL};
+    concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
+    PyObject *path;
+    unsigned long long interval_ms, threshold, value_bytes_max, expiry_interval_ms, snapshot_log_bytes;
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OiKiiIKKKK:Store", names, &path, &options.durability, &interval_ms,
+                                     &options.consistency, &options.compression, &options.compression_level, &threshold,
+                                     &value_bytes_max, &expiry_interval_ms, &snapshot_log_bytes))
+        return NULL;
+    options.interval_ms = interval_ms;
+    options.compression_threshold_bytes = (size_t)threshold;
+    options.value_bytes_max = (size_t)value_bytes_max;
+    options.expiry_interval_ms = expiry_interval_ms;
+    options.snapshot_log_bytes = snapshot_log_bytes;
+    char *data_dir = NULL;
+    if (path != Py_None && PyBytes_AsStringAndSize(path, &data_dir, NULL) < 0)
+        return NULL;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    store *s = (store *)allocate(type, 0);
+    if (s == NULL)
+        return NULL;
+    s->db = NULL;
+    s->idle_count = 0;
+    s->generation = fork_generation;
+    s->value_bytes_max = options.value_bytes_max == 0 ? VALUE_BYTES_MAX_DEFAULT : options.value_bytes_max;
+    concord_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = concord_open(data_dir, &options, &s->db);
+    Py_END_ALLOW_THREADS
+    if (status != CONCORD_OK) {
+        raise_status(status);
+        Py_DECREF(s);
+        return NULL;
+    }
+    return (PyObject *)s;
+}
+
+/* Lets go of everything; the handle is taken first, so that nobody else can use or close it meanwhile. */
+static concord_status release(store *s) {
+    concord_db *db = s->db;
+    s->db = NULL;
+    if (s->generation != fork_generation)
+        return CONCORD_OK;
+    while (s->idle_count > 0)
+        concord_queue_close(s->idle[--s->idle_count]);
+    concord_status status = CONCORD_OK;
+    if (db != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        status = concord_close(db);
+        Py_END_ALLOW_THREADS
+    }
+    return status;
+}
+
+static void store_dealloc(PyObject *self) {
+    release((store *)self);
+    free_instance(self);
+}
+
+static PyObject *store_close(PyObject *self, PyObject *unused) {
+    (void)unused;
+    concord_status status = release((store *)self);
+    if (status != CONCORD_OK && status != CONCORD_CLOSED)
+        return raise_status(status);
+    Py_RETURN_NONE;
+}
+
+static PyObject *store_closed(PyObject *self, void *unused) {
+    (void)unused;
+    store *s = (store *)self;
+    return PyBool_FromLong(s->db == NULL || s->generation != fork_generation);
+}
+
+static PyObject *text_answer(PyObject *self, concord_status (*ask)(const concord_db *, concord_buffer *)) {
+    store *s = (store *)self;
+    concord_buffer buffer = {NULL, 0};
+    if (!store_usable(s))
+        return NULL;
+    concord_status status = ask(s->db, &buffer);
+    if (status != CONCORD_OK)
+        return raise_status(status);
+    PyObject *text = PyUnicode_DecodeUTF8((const char *)buffer.data, (Py_ssize_t)buffer.len, "replace");
+    concord_buffer_free(&buffer);
+    return text;
+}
+
+static PyObject *store_status_json(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return text_answer(self, concord_status_json);
+}
+
+static PyObject *store_members_json(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return text_answer(self, concord_members_json);
+}
+
+/* ---- blocking writes ---- */
+
+static concord_queue *borrow_queue(store *s) {
+    concord_queue *queue = NULL;
+    if (s->idle_count > 0)
+        return s->idle[--s->idle_count];
+    concord_status status = concord_queue_open(s->db, &queue);
+    return status == CONCORD_OK ? queue : (raise_status(status), NULL);
+}
+
+static void return_queue(store *s, concord_queue *queue) {
+    if (s->db != NULL && s->idle_count < IDLE_QUEUES)
+        s->idle[s->idle_count++] = queue;
+    else
+        concord_queue_close(queue);
+}
+
+/* Looks a few times before it sleeps: an answer from memory comes within microseconds. */
+static concord_status spin(concord_queue *queue, concord_completion *completion) {
+    for (int i = 0; i < SPINS; i++) {
+        size_t count;
+        concord_status status = concord_queue_take(queue, completion, 1, &count);
+        if (status != CONCORD_OK || count == 1)
+            return status;
+        sched_yield();
+    }
+    return CONCORD_TIMEOUT;
+}
+
+/*
+ * The one completion that this queue will bring. -1 with an exception set when the wait was interrupted, took too
+ * long or failed.
+ */
+static int await_completion(concord_queue *queue, uint64_t deadline_ms, concord_completion *completion) {
+    concord_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = spin(queue, completion);
+    Py_END_ALLOW_THREADS
+    while (status == CONCORD_TIMEOUT) {
+        uint64_t now = now_ms();
+        if (PyErr_CheckSignals() < 0)
+            return -1;
+        if (now >= deadline_ms)
+            return raise_kind(CONCORD_UNKNOWN_OUTCOME, OVERDUE), -1;
+        uint64_t left = deadline_ms - now;
+        Py_BEGIN_ALLOW_THREADS
+        status = concord_queue_next(queue, left < SLICE_MS ? (int64_t)left : SLICE_MS, completion);
+        Py_END_ALLOW_THREADS
+    }
+    return status == CONCORD_OK ? 0 : (raise_status(status), -1);
+}
+
+static PyObject *perform(store *s, const request *r) {
+    concord_queue *queue = borrow_queue(s);
+    if (queue == NULL)
+        return NULL;
+    concord_status status;
+    uint64_t deadline_ms = request_deadline(r);
+    if (r->value.len > SUBMIT_BYTES_INLINE) {
+        Py_BEGIN_ALLOW_THREADS
+        status = request_submit(r, queue, 0);
+        Py_END_ALLOW_THREADS
+    } else {
+        status = request_submit(r, queue, 0);
+    }
+    if (status != CONCORD_OK) {
+        raise_status(status);
+        return_queue(s, queue);
+        return NULL;
+    }
+    concord_completion completion;
+    if (await_completion(queue, deadline_ms, &completion) < 0) {
+        concord_queue_close(queue);
+        return NULL;
+    }
+    return_queue(s, queue);
+    PyObject *answer = answer_of(r->verb, &completion);
+    concord_completion_free(&completion);
+    return answer;
+}
+
+static PyObject *write_with(PyObject *self, request_builder build, arguments given) {
+    store *s = (store *)self;
+    request r;
+    PyObject *answer = NULL;
+    /* Looked at again after building, which may have run Python code that closed the store. */
+    if (!store_usable(s))
+        return NULL;
+    if (build(&r, s->value_bytes_max, given) == 0 && store_usable(s))
+        answer = perform(s, &r);
+    request_free(&r);
+    return answer;
+}
+
+#define WRITE_METHOD(name) \
+    static PyObject *store_##name(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) { \
+        return write_with(self, build_##name, (arguments){args, count, keywords}); \
+    }
+
+WRITE_METHOD(put)
+WRITE_METHOD(put_new)
+WRITE_METHOD(put_if)
+WRITE_METHOD(delete)
+WRITE_METHOD(delete_if)
+WRITE_METHOD(increment)
+WRITE_METHOD(touch)
+WRITE_METHOD(put_many)
+WRITE_METHOD(delete_many)
+WRITE_METHOD(touch_many)
+
+/* db[key] = value. Deleting by subscript is Python's own, because it has to know whether the key exists. */
+static int store_set_item(PyObject *self, PyObject *key, PyObject *value) {
+    if (value == NULL) {
+        PyObject *done = PyObject_CallMethod(self, "_delete_item", "(O)", key);
+        Py_XDECREF(done);
+        return done == NULL ? -1 : 0;
+    }
+    PyObject *args[] = {key, value}, *done = store_put(self, args, 2, NULL);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
+}
+
+static int store_bool(PyObject *self) {
+    (void)self;
+    return 1;
+}
+
+#define VERB(name, doc) {#name, (PyCFunction)(void (*)(void))store_##name, METH_FASTCALL | METH_KEYWORDS, doc}
+
+static PyMethodDef methods[] = {
+    VERB(get, "get(key, default=None, *, consistency=None, timeout=None)\n--\n\n"
+              "The value of a key, or `default` when it is missing or has expired."),
+    VERB(get_record, "get_record(key, *, consistency=None, timeout=None)\n--\n\n"
+                     "Value, revision and remaining TTL in seconds of a key, as a Record. Raises NotFoundError."),
+    VERB(get_with_ttl, "get_with_ttl(key, *, consistency=None, timeout=None)\n--\n\n"
+                       "(value, remaining seconds or None). Raises NotFoundError."),
+    VERB(ttl, "ttl(key, *, consistency=None, timeout=None)\n--\n\n"
+              "Remaining seconds of a key, None when it lives for ever. Raises NotFoundError."),
+    VERB(get_many, "get_many(keys, *, consistency=None, timeout=None)\n--\n\n"
+                   "The values of up to 500 keys at one point in time, as a dict; missing keys are left out."),
+    VERB(put, "put(key, value, ttl=None, *, compress=None, timeout=None)\n--\n\n"
+              "Stores a value. Without a TTL (seconds) an old TTL of the key is removed."),
+    VERB(put_new, "put_new(key, value, ttl=None, *, compress=None, timeout=None)\n--\n\n"
+                  "Stores a value if the key does not exist. Raises AlreadyExistsError."),
+    VERB(put_if, "put_if(key, value, *, expected=..., revision=..., ttl=None, compress=None, timeout=None)\n--\n\n"
+                 "Stores a value if the condition holds."),
+    VERB(delete, "delete(key, *, timeout=None)\n--\n\nRemoves a key; a missing one is fine."),
+    VERB(delete_if, "delete_if(key, *, expected=..., revision=..., timeout=None)\n--\n\n"
+                    "Removes a key if the condition holds."),
+    VERB(increment, "increment(key, by=1, *, initial=0, ttl=None, timeout=None)\n--\n\n"
+                    "Adds to an integer atomically and answers the sum; a missing key counts as `initial` first."),
+    VERB(touch, "touch(key, ttl, *, timeout=None)\n--\n\n"
+                "Makes the remaining lifetime of an existing key `ttl` seconds. Raises NotFoundError."),
+    VERB(put_many, "put_many(items, *, ttl=None, compress=None, timeout=None)\n--\n\n"
+                   "Stores up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."),
+    VERB(delete_many, "delete_many(keys, *, timeout=None)\n--\n\nRemoves up to 500 keys, all or none."),
+    VERB(touch_many, "touch_many(items, *, timeout=None)\n--\n\n"
+                     "Sets the lifetimes of up to 500 (key, ttl); for each whether its key existed, in their order."),
+    {"_scan", store_scan, METH_VARARGS,
+     "_scan(prefix, start, end, consistency, kind)\n--\n\nAn iterator over the store as it is now."},
+    {"_status_json", store_status_json, METH_NOARGS, "_status_json()\n--\n\nThe store's status as JSON."},
+    {"_members_json", store_members_json, METH_NOARGS, "_members_json()\n--\n\nThe members as JSON."},
+    {"close", store_close, METH_NOARGS,
+     "close()\n--\n\nCloses the store; what is acknowledged is safe. Closing twice is fine."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"closed", store_closed, NULL, "Whether the store was closed (or belongs to the parent of a fork).", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+int store_init_type(PyObject *module) {
+    static PyType_Slot slots[] = {
+        {Py_tp_doc, "An open store; made by concord_kv.open()."},
+        {Py_tp_new, store_new},
+        {Py_tp_dealloc, store_dealloc},
+        {Py_tp_methods, methods},
+        {Py_tp_getset, properties},
+        {Py_mp_subscript, store_get_item},
+        {Py_mp_ass_subscript, store_set_item},
+        {Py_mp_length, store_length},
+        {Py_sq_contains, store_contains},
+        {Py_nb_bool, store_bool},
+        {0, NULL},
+    };
+    static PyType_Spec spec = {"concord_kv._native.Store", sizeof(store), 0,
+                               Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+    g.store_type = (PyTypeObject *)add_type(module, &spec, "Store");
+    return g.store_type == NULL ? -1 : 0;
+}

@@ -1,0 +1,83 @@
+"""Concord: an embedded, strongly consistent key-value store inside your program.
+
+>>> import concord_kv
+>>> with concord_kv.open() as db:  # with a directory it is durable; without, in memory
+...     db.put("user:1", {"name": "Ann"}, ttl=60)
+...     db["user:1"]["name"]
+'Ann'
+
+Values are None, bool, int of any size, float, str, bytes, list, tuple, dict, set, datetime, date, time, Decimal,
+:class:`Atom` and :class:`Struct`; every language of Concord reads what another wrote. Keys are 1 to 1,024 bytes, as
+str (UTF-8) or bytes. ``concord_kv.aio`` has the same verbs as coroutines.
+"""
+
+from concord_kv._native import version as _version
+from concord_kv.db import Db, open  # noqa: A004
+from concord_kv.errors import (
+    AlreadyExistsError,
+    BatchTooLargeError,
+    ClosedError,
+    ClusterNotReadyError,
+    ConcordError,
+    ConditionFailedError,
+    ConflictingConditionsError,
+    CorruptError,
+    ForbiddenError,
+    InternalError,
+    InvalidConditionError,
+    InvalidConfigError,
+    InvalidKeyError,
+    InvalidOperationFormatError,
+    InvalidTouchOperationError,
+    InvalidTtlError,
+    InvalidValueError,
+    IoError,
+    LockedError,
+    MissingConditionError,
+    NoprocError,
+    NotAnIntegerError,
+    NotFoundError,
+    TimedOutError,
+    UnauthorizedError,
+    UnknownOutcomeError,
+    ValueTooLargeError,
+)
+from concord_kv.values import ABSENT, Atom, Record, Struct
+
+__version__: str = _version()
+
+__all__ = [
+    "ABSENT",
+    "AlreadyExistsError",
+    "Atom",
+    "BatchTooLargeError",
+    "ClosedError",
+    "ClusterNotReadyError",
+    "ConcordError",
+    "ConditionFailedError",
+    "ConflictingConditionsError",
+    "CorruptError",
+    "Db",
+    "ForbiddenError",
+    "InternalError",
+    "InvalidConditionError",
+    "InvalidConfigError",
+    "InvalidKeyError",
+    "InvalidOperationFormatError",
+    "InvalidTouchOperationError",
+    "InvalidTtlError",
+    "InvalidValueError",
+    "IoError",
+    "LockedError",
+    "MissingConditionError",
+    "NoprocError",
+    "NotAnIntegerError",
+    "NotFoundError",
+    "Record",
+    "Struct",
+    "TimedOutError",
+    "UnauthorizedError",
+    "UnknownOutcomeError",
+    "ValueTooLargeError",
+    "open",
+]

@@ -1,0 +1,363 @@
+"""Concord for asyncio: the verbs of :class:`concord_kv.Db` as coroutines.
+
+>>> import asyncio
+>>> from concord_kv import aio
+>>> async def main():
+...     async with aio.open() as db:
+...         await db.put("greeting", "hello")
+...         return await db.get("greeting")
+>>> asyncio.run(main())
+'hello'
+
+Writes are handed over and answered through a completion queue whose descriptor the event loop watches: thousands may
+be in flight. A store belongs to the loop that opened it. Cancelling an await gives up the answer, not the write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+from concord_kv import _native
+from concord_kv.db import UNSET, Db, Key, native_condition, pairs_with_ttl, touch_items
+from concord_kv.errors import ConditionFailedError, InvalidTtlError
+from concord_kv.options import Consistency, Durability, Path
+from concord_kv.values import Record
+
+T = TypeVar("T")
+
+EXPIRY_INTERVAL_S = 0.1
+"""How often overdue calls are looked for while any is under way."""
+
+STEPS_A_TURN = 256
+"""An asynchronous iterator lets other tasks run after so many steps."""
+
+
+class AioDb:
+    """An open store for one event loop; made by :func:`open`. Use it as an asynchronous context manager."""
+
+    def __init__(self, db: Db, loop: asyncio.AbstractEventLoop) -> None:
+        """Wrap an open store. It is the loop's from now on and closed with this object."""
+        self._db = db
+        self._loop = loop
+        self._queue = _native.Queue(db, loop, self._arm)
+        self._descriptor = self._queue.fileno()
+        loop.add_reader(self._descriptor, self._queue.drain)
+        self._is_closing = False
+
+    async def __aenter__(self) -> AioDb:
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<concord_kv.aio.AioDb {'closed' if self.closed else 'open'}>"
+
+    def _arm(self) -> None:
+        """Look after a while whether somebody waits too long; called when the first call is under way."""
+        self._loop.call_later(EXPIRY_INTERVAL_S, self._expire)
+
+    def _expire(self) -> None:
+        if self._queue.expire():
+            self._arm()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the store was closed (or belongs to the parent of a fork)."""
+        return self._is_closing or self._db.closed
+
+    async def close(self) -> None:
+        """Close the store; what is acknowledged is safe. Closing twice is fine.
+
+        Writes that are still under way end with their answer or with UnknownOutcomeError.
+        """
+        if self._is_closing:
+            return
+        self._is_closing = True
+        try:
+            await self._loop.run_in_executor(None, self._db.close)
+        finally:
+            self._loop.remove_reader(self._descriptor)
+            self._queue.close()
+
+    # ---- reads: local, so they answer without waiting ----
+
+    async def get(
+        self,
+        key: Key,
+        default: Any = None,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> Any:
+        """Value of a key, or ``default`` when it is missing or has expired."""
+        return self._db.get(key, default, consistency=consistency, timeout=timeout)
+
+    async def get_record(self, key: Key, *, consistency: Consistency | None = None) -> Record:
+        """Value, revision and remaining TTL of a key. Raises NotFoundError."""
+        return self._db.get_record(key, consistency=consistency)
+
+    async def get_with_ttl(self, key: Key, *, consistency: Consistency | None = None) -> tuple[Any, float | None]:
+        """(value, remaining seconds or None). Raises NotFoundError."""
+        return self._db.get_with_ttl(key, consistency=consistency)
+
+    async def ttl(self, key: Key, *, consistency: Consistency | None = None) -> float | None:
+        """Remaining seconds, None when the key lives for ever. Raises NotFoundError."""
+        return self._db.ttl(key, consistency=consistency)
+
+    async def contains(self, key: Key) -> bool:
+        """Whether a key exists."""
+        return key in self._db
+
+    async def get_many(self, keys: Iterable[Key], *, consistency: Consistency | None = None) -> dict[Key, Any]:
+        """Values of up to 500 keys at one point in time; missing keys are left out."""
+        return self._db.get_many(keys, consistency=consistency)
+
+    async def get_all(self, *, consistency: Consistency | None = None) -> dict[Key, Any]:
+        """Everything at one point in time."""
+        return {key: value async for key, value in self.items(consistency=consistency)}
+
+    async def get_all_with_ttl(self, *, consistency: Consistency | None = None) -> dict[Key, tuple[Any, float | None]]:
+        """Everything at one point in time: (value, remaining seconds or None) for each key."""
+        return {
+            key: (record.value, record.ttl) async for key, record in paced(self._db.records(consistency=consistency))
+        }
+
+    def keys(
+        self,
+        prefix: Key | None = None,
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        consistency: Consistency | None = None,
+    ) -> AsyncIterator[Key]:
+        """Walk over the keys as they are now; see :meth:`concord_kv.Db.keys`."""
+        return paced(self._db.keys(prefix, start=start, end=end, consistency=consistency))
+
+    def items(
+        self,
+        prefix: Key | None = None,
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        consistency: Consistency | None = None,
+    ) -> AsyncIterator[tuple[Key, Any]]:
+        """Walk over keys and values as they are now; see :meth:`concord_kv.Db.keys`."""
+        return paced(self._db.items(prefix, start=start, end=end, consistency=consistency))
+
+    async def status(self) -> dict[str, Any]:
+        """What the store is doing."""
+        return self._db.status()
+
+    async def members(self) -> list[dict[str, Any]]:
+        """Members of the cluster."""
+        return self._db.members()
+
+    # ---- writes: handed over at once, answered through the queue ----
+
+    async def put(
+        self,
+        key: Key,
+        value: Any,
+        ttl: float | None = None,
+        *,
+        compress: bool | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
+        """Store a value. Without a TTL (seconds) an old TTL of the key is removed."""
+        await self._queue.put(key, value, ttl, compress=compress, timeout=timeout)
+
+    async def put_with_ttl(self, key: Key, value: Any, ttl: float) -> None:
+        """Store a value that lives for ``ttl`` seconds."""
+        if ttl is None:
+            raise InvalidTtlError("put_with_ttl needs a TTL; use put without")
+        await self._queue.put(key, value, ttl)
+
+    async def put_new(
+        self,
+        key: Key,
+        value: Any,
+        ttl: float | None = None,
+        *,
+        compress: bool | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
+        """Store a value if the key does not exist. Raises AlreadyExistsError."""
+        await self._queue.put_new(key, value, ttl, compress=compress, timeout=timeout)
+
+    async def put_if(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        expected: Any = UNSET,
+        condition: Callable[[Any], object] | None = None,
+        revision: int | None = None,
+        ttl: float | None = None,
+        compress: bool | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
+        """Store a value if a condition holds; see :meth:`concord_kv.Db.put_if`. The function may be a coroutine's."""
+        options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout}
+        native = native_condition(expected, condition, revision)
+        if native or condition is None:
+            return await self._queue.put_if(key, value, **native, **options)
+        while True:
+            seen = await self._approved(key, condition)
+            try:
+                return await self._queue.put_if(key, value, revision=seen, **options)
+            except ConditionFailedError:
+                continue
+
+    async def delete(self, key: Key, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Remove a key; a missing one is fine."""
+        await self._queue.delete(key, timeout=timeout)
+
+    async def delete_if(
+        self,
+        key: Key,
+        *,
+        expected: Any = UNSET,
+        condition: Callable[[Any], object] | None = None,
+        revision: int | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
+        """Remove a key if a condition holds; see :meth:`concord_kv.Db.put_if`."""
+        native = native_condition(expected, condition, revision)
+        if native or condition is None:
+            return await self._queue.delete_if(key, **native, timeout=timeout)
+        while True:
+            seen = await self._approved(key, condition)
+            try:
+                return await self._queue.delete_if(key, revision=seen, timeout=timeout)
+            except ConditionFailedError:
+                continue
+
+    async def _approved(self, key: Key, condition: Callable[[Any], object]) -> int:
+        """Revision of the record that the condition accepts."""
+        record = self._db.get_record(key)
+        verdict = condition(record.value)
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+        if not verdict:
+            raise ConditionFailedError("the condition does not hold for the current value")
+        return record.revision
+
+    async def increment(
+        self,
+        key: Key,
+        by: int = 1,
+        *,
+        initial: int = 0,
+        ttl: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> int:
+        """Add to an integer atomically and answer the sum; a missing key counts as ``initial`` first."""
+        return await self._queue.increment(key, by, initial=initial, ttl=ttl, timeout=timeout)
+
+    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Make the remaining lifetime of an existing key ``ttl`` seconds. Raises NotFoundError."""
+        await self._queue.touch(key, ttl, timeout=timeout)
+
+    async def put_many(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Any, ...]],
+        *,
+        ttl: float | None = None,
+        compress: bool | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> None:
+        """Store up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."""
+        await self._queue.put_many(items, ttl=ttl, compress=compress, timeout=timeout)
+
+    async def put_many_with_ttl(self, items: Mapping[Any, Any] | Iterable[tuple[Key, Any]], ttl: float) -> None:
+        """Store up to 500 records that live for ``ttl`` seconds, all or none."""
+        await self._queue.put_many(pairs_with_ttl(items, ttl))
+
+    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Remove up to 500 keys, all or none."""
+        await self._queue.delete_many(keys, timeout=timeout)
+
+    async def touch_many(
+        self,
+        items: Mapping[Any, float] | Iterable[tuple[Key, float]],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> dict[Key, bool]:
+        """Set the remaining lifetimes of up to 500 keys; for each whether it existed."""
+        listed = touch_items(items)
+        found = await self._queue.touch_many(listed, timeout=timeout)
+        return {key: existed for (key, _), existed in zip(listed, found, strict=True)}
+
+
+class Opening:
+    """What :func:`open` answers: to be awaited, or used with ``async with``."""
+
+    def __init__(self, path: Path | None, options: dict[str, Any]) -> None:
+        """Remember what to open."""
+        self._path = path
+        self._options = options
+        self._opened: AioDb | None = None
+
+    async def _open(self) -> AioDb:
+        loop = asyncio.get_running_loop()
+        opening = loop.run_in_executor(None, lambda: Db(self._path, **self._options))
+        try:
+            db = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(close_unwanted)
+            raise
+        return AioDb(db, loop)
+
+    def __await__(self) -> Generator[Any, None, AioDb]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> AioDb:
+        self._opened = await self._open()
+        return self._opened
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._opened is not None:
+            await self._opened.close()
+
+
+def close_unwanted(opening: asyncio.Future[Db]) -> None:
+    """Close a store whose opening was cancelled."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().close()
+
+
+async def paced(iterator: Iterator[T]) -> AsyncIterator[T]:
+    """Walk over an iterator, letting other tasks run now and then."""
+    for step, item in enumerate(iterator, 1):
+        yield item
+        if step % STEPS_A_TURN == 0:
+            await asyncio.sleep(0)
+
+
+def open(  # noqa: A001
+    path: Path | None = None,
+    *,
+    durability: Durability | None = None,
+    interval_ms: int | None = None,
+    default_consistency: Consistency | None = None,
+    compression: Literal["zlib", "gzip", False] | None = None,
+    **options: Any,
+) -> Opening:
+    """Open a store for the running event loop; options and errors as in :func:`concord_kv.open`.
+
+    ``async with aio.open("dir") as db:`` or ``db = await aio.open("dir")``.
+    """
+    options |= {
+        "durability": durability,
+        "interval_ms": interval_ms,
+        "default_consistency": default_consistency,
+        "compression": compression,
+    }
+    return Opening(path, options)
+
+
+__all__ = ["AioDb", "open"]

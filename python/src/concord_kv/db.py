@@ -1,0 +1,335 @@
+"""Db: an open store, used by one or many threads.
+
+The verbs of a single key live in the extension (``_native.Store``, see ``_native.pyi``); here is what is easier said
+in Python: opening, conditions that are functions, iteration, and the status.
+"""
+
+from __future__ import annotations
+
+import atexit
+import builtins
+import json
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, Literal
+
+from concord_kv import _native
+from concord_kv.errors import (
+    ConditionFailedError,
+    ConflictingConditionsError,
+    InvalidConditionError,
+    InvalidOperationFormatError,
+    InvalidTtlError,
+    MissingConditionError,
+    NotFoundError,
+)
+from concord_kv.options import Consistency, Durability, Path, native_options
+from concord_kv.values import ABSENT, Absent, Record
+
+Key = str | bytes
+
+_open_stores: weakref.WeakSet[Db] = weakref.WeakSet()
+
+
+class _Unset:
+    """The class of :data:`UNSET`: an argument that was left out, where None is a value like any other."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+UNSET: Final = _Unset()
+
+
+def native_condition(expected: Any, condition: object, revision: int | None) -> dict[str, Any]:
+    """Sort out conditions: what the extension takes as keywords, empty for a function; exactly one must be given."""
+    given = [expected is not UNSET, condition is not None, revision is not None]
+    if sum(given) == 0:
+        raise MissingConditionError("give `expected`, `condition` or `revision`")
+    if sum(given) > 1:
+        raise ConflictingConditionsError("give only one of `expected`, `condition` and `revision`")
+    if condition is not None:
+        if not callable(condition):
+            raise InvalidConditionError("a condition is a function of the current value")
+        return {}
+    return {"expected": expected} if expected is not UNSET else {"revision": revision}
+
+
+def pairs_with_ttl(items: Any, ttl: float | None) -> list[tuple[Any, Any, Any]]:
+    """Items of put_many_with_ttl as put_many takes them: each is (key, value), and the TTL is everybody's."""
+    if ttl is None:
+        raise InvalidTtlError("put_many_with_ttl needs a TTL; use put_many without")
+    triples = []
+    for item in items.items() if isinstance(items, Mapping) else items:
+        if not isinstance(item, (tuple, list)) or len(item) != 2:
+            raise InvalidOperationFormatError("an item is a tuple of (key, value)")
+        triples.append((item[0], item[1], ttl))
+    return triples
+
+
+def touch_items(items: Any) -> list[Any]:
+    """Items of touch_many as a list, which is walked twice."""
+    return list(items.items() if isinstance(items, Mapping) else items)
+
+
+class Db(_native.Store):
+    """An open store. Use it as a context manager or close() it; at the end of the program it closes itself.
+
+    Any number of threads may share it. A process that was forked may not use what its parent opened: it gets a
+    :class:`ClosedError`.
+    """
+
+    def __new__(
+        cls,
+        path: Path | None = None,
+        *,
+        durability: Durability | None = None,
+        interval_ms: int | None = None,
+        default_consistency: Consistency | None = None,
+        compression: Literal["zlib", "gzip", False] | None = None,
+        compression_level: int | None = None,
+        compression_threshold_bytes: int | None = None,
+        value_bytes_max: int | None = None,
+        expiry_interval_ms: int | None = None,
+        snapshot_log_bytes: int | None = None,
+    ) -> Db:
+        """Open a store; see :func:`concord_kv.open`."""
+        options = native_options(
+            path,
+            durability,
+            interval_ms,
+            default_consistency,
+            compression,
+            compression_level,
+            compression_threshold_bytes,
+            value_bytes_max,
+            expiry_interval_ms,
+            snapshot_log_bytes,
+        )
+        self = super().__new__(cls, **options)
+        _open_stores.add(self)
+        return self
+
+    def __enter__(self) -> Db:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<concord_kv.Db {'closed' if self.closed else 'open'}>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a store cannot be pickled; open it in the process that uses it")
+
+    def __iter__(self) -> Iterator[Key]:
+        return self.keys()
+
+    def _delete_item(self, key: Key) -> None:
+        """``del db[key]``: removes exactly the record that it saw, so that a missing key is a KeyError."""
+        while True:
+            revision = self.get_record(key).revision
+            try:
+                return super().delete_if(key, revision=revision)
+            except ConditionFailedError:
+                continue
+
+    def put_if(
+        self,
+        key: Key,
+        value: Any,
+        *,
+        expected: Any = UNSET,
+        condition: Callable[[Any], object] | None = None,
+        revision: int | None = None,
+        ttl: float | None = None,
+        compress: bool | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Store a value if a condition holds, check and write being one atomic step.
+
+        ``expected``: the current value equals this one (``1`` equals ``1.0``); ``ABSENT``: the key does not exist.
+        ``revision``: the record is still the one that had this revision.
+        ``condition``: a function of the current value, called here; the write happens only if the record did not
+        change meanwhile, otherwise it is asked again. What it raises is raised here, and nothing is written.
+
+        Raises ConditionFailedError, NotFoundError, AlreadyExistsError (with ABSENT), MissingConditionError,
+        ConflictingConditionsError, InvalidConditionError.
+        """
+        options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout}
+        native = native_condition(expected, condition, revision)
+        if native or condition is None:
+            return super().put_if(key, value, **native, **options)
+        while True:
+            seen = self._approved(key, condition)
+            try:
+                return super().put_if(key, value, revision=seen, **options)
+            except ConditionFailedError:
+                continue
+
+    def delete_if(
+        self,
+        key: Key,
+        *,
+        expected: Any = UNSET,
+        condition: Callable[[Any], object] | None = None,
+        revision: int | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Remove a key if a condition holds; conditions and errors as in :meth:`put_if`."""
+        native = native_condition(expected, condition, revision)
+        if native or condition is None:
+            return super().delete_if(key, **native, timeout=timeout)
+        while True:
+            seen = self._approved(key, condition)
+            try:
+                return super().delete_if(key, revision=seen, timeout=timeout)
+            except ConditionFailedError:
+                continue
+
+    def _approved(self, key: Key, condition: Callable[[Any], object]) -> int:
+        """Revision of the record that the condition accepts."""
+        record = self.get_record(key)
+        if not condition(record.value):
+            raise ConditionFailedError("the condition does not hold for the current value")
+        return record.revision
+
+    def put_with_ttl(self, key: Key, value: Any, ttl: float, *, timeout: float | None = None) -> None:
+        """Store a value that lives for ``ttl`` seconds."""
+        if ttl is None:
+            raise InvalidTtlError("put_with_ttl needs a TTL; use put without")
+        self.put(key, value, ttl, timeout=timeout)
+
+    def put_many_with_ttl(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Key, Any]],
+        ttl: float,
+        *,
+        compress: bool | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        """Store up to 500 records that live for ``ttl`` seconds, all or none."""
+        self.put_many(pairs_with_ttl(items, ttl), compress=compress, timeout=timeout)
+
+    def touch_many(
+        self,
+        items: Mapping[Any, float] | Iterable[tuple[Key, float]],
+        *,
+        timeout: float | None = None,
+    ) -> dict[Key, bool]:
+        """Set the remaining lifetimes of up to 500 keys; for each whether it existed."""
+        listed = touch_items(items)
+        found = super().touch_many(listed, timeout=timeout)
+        return {key: existed for (key, _), existed in zip(listed, found, strict=True)}
+
+    def keys(
+        self,
+        prefix: Key | None = None,
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        consistency: Consistency | None = None,
+    ) -> Iterator[Key]:
+        """Walk over the keys as they are now, in the order of their bytes; writes go on meanwhile and are not seen.
+
+        ``prefix``: only keys that begin with it. ``start``: from this key on. ``end``: up to, but not including it.
+        Keys that are UTF-8 come as str, others as bytes.
+        """
+        return self._scan(prefix, start, end, consistency, _native.KEYS)
+
+    def items(
+        self,
+        prefix: Key | None = None,
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        consistency: Consistency | None = None,
+    ) -> Iterator[tuple[Key, Any]]:
+        """Walk over keys and values; see :meth:`keys`."""
+        return self._scan(prefix, start, end, consistency, _native.ITEMS)
+
+    def records(
+        self,
+        prefix: Key | None = None,
+        *,
+        start: Key | None = None,
+        end: Key | None = None,
+        consistency: Consistency | None = None,
+    ) -> Iterator[tuple[Key, Record]]:
+        """Walk over keys and records (value, revision, ttl); see :meth:`keys`."""
+        return self._scan(prefix, start, end, consistency, _native.RECORDS)
+
+    def values(self) -> Iterator[Any]:
+        """Walk over the values, in the order of their keys."""
+        return (value for _, value in self.items())
+
+    def get_all(self, *, consistency: Consistency | None = None) -> dict[Key, Any]:
+        """Everything at one point in time."""
+        return dict(self.items(consistency=consistency))
+
+    def get_all_with_ttl(self, *, consistency: Consistency | None = None) -> dict[Key, tuple[Any, float | None]]:
+        """Everything at one point in time: (value, remaining seconds or None) for each key."""
+        return {key: (record.value, record.ttl) for key, record in self.records(consistency=consistency)}
+
+    def status(self) -> dict[str, Any]:
+        """What the store is doing: ``cluster`` (state, leader, term, ...), ``storage`` (size, memory), ``node``."""
+        status: dict[str, Any] = json.loads(self._status_json())
+        return status
+
+    def members(self) -> builtins.list[dict[str, Any]]:
+        """Members of the cluster."""
+        members: builtins.list[dict[str, Any]] = json.loads(self._members_json())
+        return members
+
+
+def open(  # noqa: A001
+    path: Path | None = None,
+    *,
+    durability: Durability | None = None,
+    interval_ms: int | None = None,
+    default_consistency: Consistency | None = None,
+    compression: Literal["zlib", "gzip", False] | None = None,
+    compression_level: int | None = None,
+    compression_threshold_bytes: int | None = None,
+    value_bytes_max: int | None = None,
+    expiry_interval_ms: int | None = None,
+    snapshot_log_bytes: int | None = None,
+) -> Db:
+    """Open a store and wait until it can serve.
+
+    ``path``: its directory, created with mode 0700. None: the environment's CONCORD_DATA_DIR, else in memory.
+    ``durability``: ``"always"`` (the default: an acknowledged write is on disk), ``"interval"`` (on disk at most
+    ``interval_ms`` later, 1 to 60,000, by default 100) or ``"memory"`` (nothing is written).
+    ``default_consistency``: level of reads that name none, ``"eventual"``, ``"leader"`` (the default) or ``"strong"``.
+    ``compression``: ``"zlib"`` (the default), ``"gzip"`` or False, of values larger than
+    ``compression_threshold_bytes`` (1,024) with ``compression_level`` 1 to 9 (6).
+    ``value_bytes_max``: largest encoded value, 1,024 bytes to 64 MiB (16 MiB).
+    ``expiry_interval_ms``: how often expired records are removed from memory, 10 to 3,600,000 (1,000).
+    ``snapshot_log_bytes``: the log is compacted when it grew by this much (64 MiB).
+
+    Raises LockedError when the directory is open already, CorruptError when what it holds is damaged, IoError,
+    InvalidConfigError. Blocks while the log is read.
+    """
+    return Db(
+        path,
+        durability=durability,
+        interval_ms=interval_ms,
+        default_consistency=default_consistency,
+        compression=compression,
+        compression_level=compression_level,
+        compression_threshold_bytes=compression_threshold_bytes,
+        value_bytes_max=value_bytes_max,
+        expiry_interval_ms=expiry_interval_ms,
+        snapshot_log_bytes=snapshot_log_bytes,
+    )
+
+
+@atexit.register
+def _close_all() -> None:
+    for store in builtins.list(_open_stores):
+        store.close()
+
+
+__all__ = ["ABSENT", "Absent", "Db", "NotFoundError", "open"]

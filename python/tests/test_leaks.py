@@ -1,0 +1,149 @@
+"""Leaks: memory and descriptors stay where they are, however often everything is done, errors included."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from datetime import datetime, timezone
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import concord_kv
+from concord_kv import Atom, ConcordError, Struct, aio
+from concord_kv._native import decode, encode
+
+VALUE = {
+    "text": ["a", "b" * 1000, "é"],
+    "numbers": [1, 2**70, -(2**70), 1.5],
+    Atom("atom" * 20): (1, {2, "x"}, frozenset([3])),
+    "times": [datetime(2025, 1, 1, tzinfo=timezone.utc), datetime(2025, 7, 1, tzinfo=ZoneInfo("Europe/Berlin"))],
+    "others": [Decimal("1.5"), Struct("S", {"a": 1}), b"bytes"],
+}
+
+
+def resident_kb():
+    """Resident memory of this process."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+def descriptors():
+    """Open descriptors of this process."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def assert_flat(step, rounds, allowed_kb):
+    """Run a step often; memory after a warm-up stays within bounds."""
+    for _ in range(rounds // 4):
+        step()
+    gc.collect()
+    before, open_before = resident_kb(), descriptors()
+    for _ in range(rounds):
+        step()
+    gc.collect()
+    assert resident_kb() - before < allowed_kb
+    assert descriptors() <= open_before
+
+
+def failing(call):
+    """Call what must fail."""
+    try:
+        call()
+    except (ConcordError, TypeError):
+        return
+    raise AssertionError("it did not fail")
+
+
+def test_encoding_and_decoding():
+    data = encode(VALUE)
+    assert_flat(lambda: decode(encode(VALUE)), 4000, 2000)
+
+    def errors():
+        failing(lambda: decode(data[:-1]))
+        failing(lambda: decode(data + b"\0"))
+        failing(lambda: encode([VALUE, object()]))
+        failing(lambda: encode({"a": {1, (2, object)}}))
+
+    assert_flat(errors, 4000, 2000)
+
+
+def test_every_verb():
+    db = concord_kv.open()
+
+    def verbs():
+        db.put("a", VALUE)
+        db.get("a")
+        db.get_record("a")
+        db.get_many(["a", "b"])
+        db.put_many({"b": VALUE, "c": 1})
+        db.touch_many({"b": 60, "nobody": 60})
+        db.increment("n")
+        list(db.records())
+        db.get_all()
+        db.delete("c")
+        db.status()
+        failing(lambda: db["nobody"])
+        failing(lambda: db.put("a", object()))
+        failing(lambda: db.put("", 1))
+        failing(lambda: db.put(1, 1))
+        failing(lambda: db.put_many([("x", 1), ("y",)]))
+        failing(lambda: db.put_if("a", 1, expected=[object()]))
+        failing(lambda: db.put_if("a", 1, expected=VALUE, revision=1))
+        failing(lambda: db.put_new("a", 1))
+        failing(lambda: db.get("a", consistency="x"))
+        failing(lambda: db.put("a", 1, nonsense=1))
+
+    # The store itself keeps a log in memory, up to its own bounds: allow for that.
+    assert_flat(verbs, 1500, 20_000)
+    db.close()
+
+
+def test_opening_and_closing():
+    def open_and_close():
+        with concord_kv.open() as db:
+            db.put("a", 1)
+            next(db.keys())
+
+    assert_flat(open_and_close, 100, 8000)
+
+
+def test_asyncio():
+    async def main():
+        async with aio.open() as db:
+
+            async def turn():
+                tasks = [asyncio.create_task(db.put("a", VALUE)) for _ in range(20)]
+                await asyncio.sleep(0)
+                tasks[0].cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await asyncio.gather(db.put_new("a", 1), db.touch("nobody", 5), return_exceptions=True)
+
+            for _ in range(100):
+                await turn()
+            gc.collect()
+            before = resident_kb()
+            for _ in range(400):
+                await turn()
+            gc.collect()
+            assert resident_kb() - before < 20_000
+
+    asyncio.run(main())
+
+
+def test_references_of_values_are_balanced():
+    import sys
+
+    key, value, default = "key" * 10, ["value"], object()
+    with concord_kv.open() as db:
+        db.put(key, value)
+        before = [sys.getrefcount(thing) for thing in (key, value, default, None)]
+        for _ in range(1000):
+            db.put(key, value)
+            db.get(key)
+            db.get("nobody", default)
+            db.put_many([(key, value)])
+            db.get_many([key, "nobody"])
+            _ = key in db
+        after = [sys.getrefcount(thing) for thing in (key, value, default, None)]
+    assert all(abs(now - then) < 50 for now, then in zip(after, before, strict=True))
