@@ -195,7 +195,7 @@ fn look_up(env: Env, name: &[u8]) -> Option<Term> {
     external.extend([EXTERNAL_VERSION, ATOM_UTF8_EXT]);
     external.extend((name.len() as u16).to_be_bytes());
     external.extend_from_slice(name);
-    env.from_external(&external).filter(|term| env.is_atom(*term))
+    env.read_external(&external).filter(|term| env.is_atom(*term))
 }
 
 fn place_of_name(name: &[u8]) -> usize {

@@ -27,13 +27,14 @@ const TERMS_KEPT_MAX: usize = 64 * 1024;
 #[inline]
 pub(crate) fn value(env: Env, bytes: &[u8]) -> Result<Term, Malformed> {
     // Text and bytes are most of what is stored.
-    if let Some(&first) = bytes.first() {
-        if matches!(first >> 5, cbor::TEXT | cbor::BYTES) && first & 31 != 31 {
-            let mut reader = Reader::new(bytes);
-            let head = reader.head()?;
-            let content = reader.take(head.argument)?;
-            return if reader.remaining() == 0 { Ok(env.make_binary(content)) } else { Err(Malformed) };
-        }
+    if let Some(&first) = bytes.first()
+        && matches!(first >> 5, cbor::TEXT | cbor::BYTES)
+        && first & 31 != 31
+    {
+        let mut reader = Reader::new(bytes);
+        let head = reader.head()?;
+        let content = reader.take(head.argument)?;
+        return if reader.remaining() == 0 { Ok(env.make_binary(content)) } else { Err(Malformed) };
     }
     structured(env, bytes)
 }
@@ -263,10 +264,9 @@ impl<'a> Decoder<'a> {
         let map = map::of_entries(env, &mut self.terms, from).ok_or(Malformed)?;
         self.terms.truncate(from);
         let set = match atoms.map_set_version {
-            Some(version) => env.make_map(
-                &[atoms.struct_, atoms.map, atoms.version],
-                &[atoms.map_set, map, env.make_int(version)],
-            ),
+            Some(version) => {
+                env.make_map(&[atoms.struct_, atoms.map, atoms.version], &[atoms.map_set, map, env.make_int(version)])
+            }
             None => env.make_map(&[atoms.struct_, atoms.map], &[atoms.map_set, map]),
         };
         set.ok_or(Malformed)

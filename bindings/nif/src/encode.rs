@@ -117,10 +117,10 @@ impl Encoder<'_> {
     }
 
     fn map(&mut self, map: Term, depth: usize) -> Result<(), Refusal> {
-        if let Some(module) = self.env.map_value(map, atoms().struct_) {
-            if self.env.is_atom(module) {
-                return structs::write(self, map, module, depth);
-            }
+        if let Some(module) = self.env.map_value(map, atoms().struct_)
+            && self.env.is_atom(module)
+        {
+            return structs::write(self, map, module, depth);
         }
         let count = self.env.map_size(map).ok_or(Refusal::Invalid)?;
         self.check_count(count)?;

@@ -245,7 +245,7 @@ impl Env {
     }
 
     /// The term of these bytes in Erlang's external format; makes no new atoms.
-    pub(crate) fn from_external(self, bytes: &[u8]) -> Option<Term> {
+    pub(crate) fn read_external(self, bytes: &[u8]) -> Option<Term> {
         let mut term = Term::default();
         // SAFETY: the environment is valid and the bytes are read with their length.
         let read =

@@ -30,8 +30,7 @@ pub(crate) fn write(env: Env, term: Term, bytes_max: usize, out: &mut Vec<u8>) -
 }
 
 fn write_big(env: Env, term: Term, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let (is_negative, mut magnitude) =
-        env.to_external(term, magnitude).ok_or(Refusal::Invalid)?;
+    let (is_negative, mut magnitude) = env.to_external(term, magnitude).ok_or(Refusal::Invalid)?;
     if magnitude.len() > bytes_max.saturating_sub(out.len()) {
         return Err(Refusal::Full);
     }
@@ -140,7 +139,7 @@ fn of_magnitude(env: Env, is_negative: bool, magnitude: &[u8]) -> Result<Term, M
     }
     external.push(u8::from(is_negative));
     external.extend_from_slice(magnitude);
-    env.from_external(&external).ok_or(Malformed)
+    env.read_external(&external).ok_or(Malformed)
 }
 
 /// Appends minus this positive integer.

@@ -39,10 +39,10 @@ pub(crate) fn write(encoder: &mut Encoder<'_>, map: Term, module: Term, depth: u
         if let Some(parts) = decimal_parts(env, map) {
             return decimal(encoder, parts, depth);
         }
-    } else if module == atoms.map_set {
-        if let Some(elements) = map_set_elements(env, map) {
-            return set(encoder, elements, depth);
-        }
+    } else if module == atoms.map_set
+        && let Some(elements) = map_set_elements(env, map)
+    {
+        return set(encoder, elements, depth);
     }
     by_name(encoder, map, module, depth)
 }

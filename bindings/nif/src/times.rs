@@ -73,9 +73,7 @@ impl Day {
             Some(rest) => (-1, rest),
             None => (1, text),
         };
-        let (&[a, b, c, d, _, e, f, _, g, h], rest) = text.split_first_chunk::<10>().ok_or(Malformed)? else {
-            return Err(Malformed);
-        };
+        let (&[a, b, c, d, _, e, f, _, g, h], rest) = text.split_first_chunk::<10>().ok_or(Malformed)?;
         let year = sign * (i64::from(two(a, b)?) * 100 + i64::from(two(c, d)?));
         Ok((Day { year, month: two(e, f)?, day: two(g, h)? }, rest))
     }
@@ -135,9 +133,7 @@ impl Clock {
 
     /// The time at the front of a text, and what follows it.
     pub(crate) fn read(text: &[u8]) -> Result<(Clock, &[u8]), Malformed> {
-        let (&[a, b, _, c, d, _, e, f], rest) = text.split_first_chunk::<8>().ok_or(Malformed)? else {
-            return Err(Malformed);
-        };
+        let (&[a, b, _, c, d, _, e, f], rest) = text.split_first_chunk::<8>().ok_or(Malformed)?;
         let mut clock =
             Clock { hour: two(a, b)?, minute: two(c, d)?, second: two(e, f)?, microsecond: 0, precision: 0 };
         let Some(fraction) = rest.strip_prefix(b".") else { return Ok((clock, rest)) };
@@ -145,10 +141,8 @@ impl Clock {
         if digits > 6 {
             return Err(Malformed);
         }
-        for place in 0..6 {
-            let digit = if place < digits { u32::from(fraction[place] - b'0') } else { 0 };
-            clock.microsecond = clock.microsecond * 10 + digit;
-        }
+        let padded = fraction[..digits].iter().chain(std::iter::repeat(&b'0'));
+        clock.microsecond = padded.take(6).fold(0, |number, digit| number * 10 + u32::from(digit - b'0'));
         clock.precision = digits as u8;
         Ok((clock, &fraction[digits..]))
     }
@@ -204,8 +198,7 @@ impl Moment {
             atoms.struct_, atoms.calendar, atoms.day, atoms.hour, atoms.microsecond, atoms.minute, atoms.month,
             atoms.second, atoms.year,
         ];
-        let values =
-            [atoms.naive_date_time, atoms.calendar_iso, day, hour, microsecond, minute, month, second, year];
+        let values = [atoms.naive_date_time, atoms.calendar_iso, day, hour, microsecond, minute, month, second, year];
         env.make_map(&keys, &values).ok_or(Malformed)
     }
 
