@@ -7,7 +7,6 @@ pub(crate) const TEXT: u8 = 3;
 pub(crate) const ARRAY: u8 = 4;
 pub(crate) const MAP: u8 = 5;
 pub(crate) const TAG: u8 = 6;
-pub(crate) const SIMPLE: u8 = 7;
 
 pub(crate) const FALSE: u8 = 0xf4;
 pub(crate) const TRUE: u8 = 0xf5;
