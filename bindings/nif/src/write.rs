@@ -1,0 +1,277 @@
+//! Write: every write is one NIF that returns at once; the answer comes as a message.
+
+use std::cell::RefCell;
+
+use concord_kv::{Compress, Condition, ErrorKind, Write, limits};
+
+use crate::answer::Answerer;
+use crate::atoms::atoms;
+use crate::call::{Answer, INLINE_BYTES_MAX, INLINE_COMPRESS_BYTES_MAX, Nif, Stop, nif, optional_uint};
+use crate::encode::{Encoder, Refusal};
+use crate::env::{Env, Kind, Term};
+use crate::read::{key_bytes, list};
+use crate::store::{Store, store};
+
+thread_local! {
+    /// The values of the write that is being submitted, encoded one after the other.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Room for encoded bytes that a thread keeps between two writes.
+const ENCODED_KEPT_MAX: usize = 256 * 1024;
+
+nif! {
+    /// `submit(handle, reference, operation, timeout_ms | nil)` -> a slot, when `{reference, answer}` will be sent to the
+    /// caller, or `{:error, kind}`, when nothing was done and nothing will be sent.
+    submit, |env, args| submit_from(env, args, Some(submit_dirty))
+}
+
+nif! {
+    /// The same for large values.
+    submit_dirty, |env, args| submit_from(env, args, None)
+}
+
+fn submit_from(env: Env, args: &[Term; 4], dirty: Option<Nif>) -> Answer {
+    let mut encoded = ENCODED.take();
+    encoded.clear();
+    let result = submit_with(env, args, dirty, &mut encoded);
+    if encoded.capacity() > ENCODED_KEPT_MAX {
+        encoded = Vec::new();
+    }
+    ENCODED.set(encoded);
+    result
+}
+
+fn submit_with(
+    env: Env,
+    &[handle, reference, operation, timeout_ms]: &[Term; 4],
+    dirty: Option<Nif>,
+    encoded: &mut Vec<u8>,
+) -> Answer {
+    let caller =
+        Caller { env, store: store(env, handle)?, dirty, reference, timeout_ms: optional_uint(env, timeout_ms)? };
+    let atoms = atoms();
+    let Some(&[verb, ref args @ ..]) = env.tuple(operation) else { return Err(Stop::Misused) };
+    match *args {
+        [key, value, ttl, condition, compress] if verb == atoms.put => {
+            let key = checked_key(env, key)?;
+            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?;
+            let compress = compress_of(compress)?;
+            let mut values = caller.encoder(encoded, compress);
+            let condition = values.condition(condition)?;
+            let value = values.value(value)?;
+            let condition = condition.bind(encoded);
+            let value = &encoded[value.0..value.1];
+            caller.submit(Write::Put { key, value, ttl_ms, condition, compress })
+        }
+        [key, condition] if verb == atoms.delete => {
+            let key = checked_key(env, key)?;
+            let condition = caller.encoder(encoded, Compress::Never).condition(condition)?.bind(encoded);
+            caller.submit(Write::Delete { key, condition })
+        }
+        [key, ttl] if verb == atoms.touch => {
+            let key = checked_key(env, key)?;
+            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?.ok_or(ErrorKind::InvalidTtl)?;
+            caller.submit(Write::Touch { key, ttl_ms })
+        }
+        [key, by, initial, ttl] if verb == atoms.increment => {
+            let key = checked_key(env, key)?;
+            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?;
+            let number = |term| match env.int(term) {
+                Some(int) => Ok(int),
+                None if env.is_integer(term) => Err(Stop::Failed(ErrorKind::ValueTooLarge)),
+                None => Err(Stop::Misused),
+            };
+            caller.submit(Write::Increment { key, by: number(by)?, initial: number(initial)?, ttl_ms })
+        }
+        [items, ttl, compress] if verb == atoms.put_many => {
+            put_many(&caller, items, ttl, compress_of(compress)?, encoded)
+        }
+        [keys] if verb == atoms.delete_many => {
+            let keys = list(env, keys)?;
+            let keys = keys.iter().map(|key| checked_key(env, *key)).collect::<Answer<Vec<_>>>()?;
+            caller.submit(Write::DeleteMany { keys: &keys })
+        }
+        [items] if verb == atoms.touch_many => touch_many(&caller, items),
+        _ => Err(Stop::Misused),
+    }
+}
+
+/// All items are checked: first their form, then their keys, then their lifetimes, then their values.
+fn put_many(caller: &Caller<'_>, items: Term, ttl: Term, compress: Compress, encoded: &mut Vec<u8>) -> Answer {
+    let env = caller.env;
+    let mut parsed = Vec::new();
+    for item in list(env, items)? {
+        let (key, value, ttl) = match env.tuple(item) {
+            Some(&[key, value]) => (key, value, ttl),
+            Some(&[key, value, ttl]) => (key, value, ttl),
+            _ => return Err(ErrorKind::InvalidOperationFormat.into()),
+        };
+        let key = env.bytes(key).ok_or(Stop::Failed(ErrorKind::InvalidOperationFormat))?;
+        parsed.push((key, value, ttl));
+    }
+    parsed.iter().try_for_each(|(key, _, _)| check_key(key))?;
+    let ttls =
+        parsed.iter().map(|(_, _, ttl)| lifetime(env, *ttl, ErrorKind::InvalidTtl)).collect::<Answer<Vec<_>>>()?;
+    let mut values = caller.encoder(encoded, compress);
+    let places = parsed.iter().map(|(_, value, _)| values.value(*value)).collect::<Answer<Vec<_>>>()?;
+    let items: Vec<_> = parsed
+        .iter()
+        .zip(places)
+        .zip(ttls)
+        .map(|(((key, _, _), (from, to)), ttl)| (*key, &encoded[from..to], ttl))
+        .collect();
+    caller.submit(Write::PutMany { items: &items, compress })
+}
+
+fn touch_many(caller: &Caller<'_>, items: Term) -> Answer {
+    let env = caller.env;
+    let mut parsed = Vec::new();
+    for item in list(env, items)? {
+        let Some(&[key, ttl]) = env.tuple(item) else { return Err(ErrorKind::InvalidTouchOperation.into()) };
+        parsed.push((env.bytes(key).ok_or(Stop::Failed(ErrorKind::InvalidTouchOperation))?, ttl));
+    }
+    parsed.iter().try_for_each(|(key, _)| check_key(key))?;
+    let refusal = ErrorKind::InvalidTouchOperation;
+    let lifetime = |ttl| lifetime(env, ttl, refusal)?.ok_or(Stop::Failed(refusal));
+    let items = parsed.iter().map(|(key, ttl)| Ok((*key, lifetime(*ttl)?))).collect::<Answer<Vec<_>>>()?;
+    caller.submit(Write::TouchMany { items: &items })
+}
+
+/// Who asks for a write, and what is the same for all writes.
+struct Caller<'a> {
+    env: Env,
+    store: &'a Store,
+    dirty: Option<Nif>,
+    reference: Term,
+    timeout_ms: Option<u64>,
+}
+
+impl Caller<'_> {
+    fn submit(&self, write: Write<'_>) -> Answer {
+        let (answerer, slot) = Answerer::new(self.env, self.reference);
+        self.store.db.kv().submit(write, self.timeout_ms, |result| answerer.answer(result))?;
+        Ok(slot)
+    }
+
+    fn encoder<'a>(&self, out: &'a mut Vec<u8>, compress: Compress) -> Values<'a> {
+        let compression = &self.store.compression;
+        let compressed_from = match compress {
+            Compress::Auto if compression.enabled => compression.threshold_bytes,
+            Compress::Always => 0,
+            Compress::Auto | Compress::Never => usize::MAX,
+        };
+        let value_bytes_max = self.store.value_bytes_max;
+        Values { env: self.env, out, dirty: self.dirty, value_bytes_max, compressed_from, compressed: 0 }
+    }
+}
+
+/// Encodes the values of one write, and leaves for a dirty scheduler when they are too much for a normal one.
+struct Values<'a> {
+    env: Env,
+    out: &'a mut Vec<u8>,
+    dirty: Option<Nif>,
+    value_bytes_max: usize,
+    /// Values of more bytes than this will be compressed.
+    compressed_from: usize,
+    /// Bytes that will be compressed so far.
+    compressed: usize,
+}
+
+impl Values<'_> {
+    /// Where the encoded value begins and ends.
+    fn value(&mut self, term: Term) -> Answer<(usize, usize)> {
+        let from = self.out.len();
+        if from > limits::BATCH_BYTES_MAX {
+            return Err(ErrorKind::ValueTooLarge.into());
+        }
+        let value_max = from + self.value_bytes_max;
+        let bytes_max = if self.dirty.is_some() { value_max.min(INLINE_BYTES_MAX) } else { value_max };
+        let result = Encoder { env: self.env, out: self.out, bytes_max }.value(term);
+        let to = self.out.len();
+        if to - from > self.compressed_from {
+            self.compressed += to - from;
+        }
+        match (result, self.dirty) {
+            (Err(Refusal::Full), Some(dirty)) if bytes_max < value_max => Err(Stop::Later(dirty)),
+            (_, Some(dirty)) if self.compressed > INLINE_COMPRESS_BYTES_MAX => Err(Stop::Later(dirty)),
+            (result, _) => {
+                result?;
+                Ok((from, to))
+            }
+        }
+    }
+
+    /// A condition, `:always | :absent | {:revision, n} | {:expected, value}`.
+    fn condition(&mut self, term: Term) -> Answer<Expectation> {
+        let atoms = atoms();
+        if term == atoms.always {
+            return Ok(Expectation::Always);
+        }
+        if term == atoms.absent {
+            return Ok(Expectation::Absent);
+        }
+        match self.env.tuple(term) {
+            Some(&[kind, value]) if kind == atoms.expected => {
+                self.value(value).map(|(from, to)| Expectation::Value(from, to))
+            }
+            Some(&[kind, revision]) if kind == atoms.revision => match self.env.uint(revision) {
+                Some(revision) => Ok(Expectation::Revision(revision)),
+                None => Err(ErrorKind::InvalidCondition.into()),
+            },
+            _ => Err(Stop::Misused),
+        }
+    }
+}
+
+/// A condition whose value lies among the encoded bytes.
+enum Expectation {
+    Always,
+    Absent,
+    Revision(u64),
+    Value(usize, usize),
+}
+
+impl Expectation {
+    fn bind(self, encoded: &[u8]) -> Condition<'_> {
+        match self {
+            Expectation::Always => Condition::Always,
+            Expectation::Absent => Condition::Absent,
+            Expectation::Revision(revision) => Condition::Revision(revision),
+            Expectation::Value(from, to) => Condition::Expected(&encoded[from..to]),
+        }
+    }
+}
+
+fn checked_key<'a>(env: Env, key: Term) -> Answer<&'a [u8]> {
+    let key = key_bytes(env, key)?;
+    check_key(key)?;
+    Ok(key)
+}
+
+fn check_key(key: &[u8]) -> Answer<()> {
+    if (1..=limits::KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(ErrorKind::InvalidKey.into()) }
+}
+
+/// Milliseconds of a lifetime: nil and `:infinity` are none, else whole seconds above 0.
+fn lifetime(env: Env, ttl: Term, refusal: ErrorKind) -> Answer<Option<u64>> {
+    let atoms = atoms();
+    if ttl == atoms.nil || ttl == atoms.infinity {
+        return Ok(None);
+    }
+    let seconds = if env.kind(ttl) == Kind::Integer { env.uint(ttl) } else { None };
+    match seconds.and_then(|seconds| seconds.checked_mul(1000)) {
+        Some(ttl_ms) if (1..=limits::TTL_MS_MAX).contains(&ttl_ms) => Ok(Some(ttl_ms)),
+        _ => Err(refusal.into()),
+    }
+}
+
+fn compress_of(term: Term) -> Answer<Compress> {
+    let atoms = atoms();
+    match term {
+        term if term == atoms.auto => Ok(Compress::Auto),
+        term if term == atoms.always => Ok(Compress::Always),
+        term if term == atoms.never => Ok(Compress::Never),
+        _ => Err(Stop::Misused),
+    }
+}

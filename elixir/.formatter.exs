@@ -1,0 +1,5 @@
+# What `mix format` formats, and how.
+[
+  inputs: ["{mix,.formatter}.exs", "{config,lib,mix,test}/**/*.{ex,exs}", "../benches/elixir/*.exs"],
+  line_length: 120
+]

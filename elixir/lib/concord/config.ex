@@ -1,0 +1,241 @@
+defmodule Concord.Config do
+  @moduledoc """
+  Settings of a store, from `config :concord` or from `Concord.child_spec/1`.
+
+      config :concord,
+        data_dir: "/var/lib/concord",
+        default_read_consistency: :leader,
+        compression: [enabled: true, algorithm: :zlib, threshold_bytes: 1024, level: 6]
+
+  | setting | meaning | default |
+  |--|--|--|
+  | `data_dir` | directory that holds everything stored; made with mode 0700 | `CONCORD_DATA_DIR`, else `"data/<node name>"` (`"data/nonode"` without distribution) below the working directory |
+  | `durability` | `:always`: on disk before a write is acknowledged; `{:interval, ms}`: at most so much later; `:memory`: never, the store is empty after a restart and `data_dir` is not touched | `CONCORD_DURABILITY` (`always`, `memory` or milliseconds), else `:always` |
+  | `default_read_consistency` | level of reads that name none: `:eventual`, `:leader` or `:strong` | `CONCORD_READ_CONSISTENCY`, else `:leader` |
+  | `compression` | see `Concord.Compression` | on, zlib, above 1,024 bytes, level 6 |
+  | `value_bytes_max` | largest encoded value, 1,024 bytes to 64 MiB | 16 MiB |
+  | `expiry_interval_ms` | how often expired records are removed from memory (they are invisible at once) | 1,000 |
+  | `snapshot_log_bytes` | growth of the log after which a snapshot compacts it | 64 MiB |
+  | `autostart` | whether the application starts a store by itself | `true` |
+
+  One process at a time holds a data directory: give each environment (and each node on one machine) its own.
+
+  Settings of things that this release does not have: those on which somebody's security rests
+  (`auth_enabled: true`, `audit_log: [enabled: true]`, `tls`) keep the store from starting; all others are named in a
+  warning, and so are settings that nobody knows. Settings that turn such things off are fine.
+  """
+
+  require Logger
+
+  @enforce_keys [:data_dir]
+  defstruct [
+    :data_dir,
+    name: Concord,
+    durability: :always,
+    default_read_consistency: :leader,
+    compression: [enabled: true, algorithm: :zlib, threshold_bytes: 1024, level: 6],
+    value_bytes_max: 16 * 1024 * 1024,
+    expiry_interval_ms: 1_000,
+    snapshot_log_bytes: 64 * 1024 * 1024
+  ]
+
+  @type t :: %__MODULE__{
+          data_dir: Path.t() | nil,
+          name: atom(),
+          durability: :always | :memory | {:interval, pos_integer()},
+          default_read_consistency: Concord.consistency(),
+          compression: keyword(),
+          value_bytes_max: pos_integer(),
+          expiry_interval_ms: pos_integer(),
+          snapshot_log_bytes: pos_integer()
+        }
+
+  @known [
+    :autostart,
+    :compression,
+    :data_dir,
+    :default_read_consistency,
+    :durability,
+    :expiry_interval_ms,
+    :name,
+    :snapshot_log_bytes,
+    :value_bytes_max
+  ]
+
+  @later_and_vital [:auth_enabled, :audit_log, :tls]
+
+  @later [
+    :api_ip,
+    :api_port,
+    :cluster_cookie,
+    :cluster_name,
+    :event_stream,
+    :http,
+    :prometheus_enabled,
+    :prometheus_port,
+    :telemetry,
+    :tracing_enabled,
+    :tracing_exporter,
+    :ttl
+  ]
+
+  @compression_keys [:enabled, :algorithm, :threshold_bytes, :level]
+
+  @doc """
+  The settings of the application, with `overrides` before them and the environment's `CONCORD_*` variables behind.
+
+  Warnings are logged. Raises `ArgumentError` for a setting that cannot be.
+  """
+  @spec read(keyword()) :: t()
+  def read(overrides \\ []) do
+    settings = Keyword.merge(Application.get_all_env(:concord), overrides)
+    refuse_later(settings)
+    warn(settings)
+
+    durability = durability(setting(settings, :durability, "CONCORD_DURABILITY", :always))
+
+    %__MODULE__{
+      data_dir: if(durability != :memory, do: data_dir(settings)),
+      name: name(Keyword.get(settings, :name, Concord)),
+      durability: durability,
+      default_read_consistency:
+        consistency(setting(settings, :default_read_consistency, "CONCORD_READ_CONSISTENCY", :leader)),
+      compression: compression(Keyword.get(settings, :compression, [])),
+      value_bytes_max: positive(settings, :value_bytes_max, 16 * 1024 * 1024),
+      expiry_interval_ms: positive(settings, :expiry_interval_ms, 1_000),
+      snapshot_log_bytes: positive(settings, :snapshot_log_bytes, 64 * 1024 * 1024)
+    }
+  end
+
+  @doc false
+  # The settings as `Concord.Native.open/1` takes them.
+  def to_native(%__MODULE__{} = config) do
+    durability =
+      case config.durability do
+        {:interval, interval_ms} -> interval_ms
+        durability -> durability
+      end
+
+    {config.data_dir, durability, config.default_read_consistency, compression_to_native(config.compression),
+     config.value_bytes_max, config.expiry_interval_ms, config.snapshot_log_bytes}
+  end
+
+  @doc false
+  def compression_to_native(compression) do
+    {compression[:enabled], compression[:algorithm], compression[:threshold_bytes], compression[:level]}
+  end
+
+  @doc false
+  def compression(given) do
+    unless Keyword.keyword?(given), do: invalid(:compression, given, "a keyword list")
+
+    for {key, _} <- given, key not in @compression_keys do
+      invalid(:compression, given, "made of #{inspect(@compression_keys)}")
+    end
+
+    merged =
+      Keyword.merge([enabled: true, algorithm: :zlib, threshold_bytes: 1024, level: 6], given)
+      |> Keyword.take(@compression_keys)
+
+    [enabled: enabled, algorithm: algorithm, threshold_bytes: threshold, level: level] =
+      Enum.map(@compression_keys, &{&1, merged[&1]})
+
+    unless is_boolean(enabled), do: invalid("compression: :enabled", enabled, "true or false")
+    unless algorithm in [:zlib, :gzip], do: invalid("compression: :algorithm", algorithm, ":zlib or :gzip")
+
+    unless is_integer(threshold) and threshold >= 0,
+      do: invalid("compression: :threshold_bytes", threshold, "0 or more")
+
+    unless level in 0..9, do: invalid("compression: :level", level, "0 to 9")
+    [enabled: enabled, algorithm: algorithm, threshold_bytes: threshold, level: level]
+  end
+
+  defp setting(settings, key, variable, default) do
+    case Keyword.fetch(settings, key) do
+      {:ok, value} -> value
+      :error -> environment(variable) || default
+    end
+  end
+
+  defp environment(variable) do
+    case System.get_env(variable, "") do
+      "" -> nil
+      text -> text
+    end
+  end
+
+  defp data_dir(settings) do
+    dir = Keyword.get(settings, :data_dir) || environment("CONCORD_DATA_DIR") || default_data_dir()
+    unless is_binary(dir) and dir != "", do: invalid(:data_dir, dir, "a path")
+    Path.expand(dir)
+  end
+
+  defp default_data_dir do
+    case node() do
+      :nonode@nohost -> "data/nonode"
+      name -> "data/#{name}"
+    end
+  end
+
+  defp durability(value) when value in [:always, :memory], do: value
+  defp durability({:interval, ms}) when is_integer(ms) and ms > 0, do: {:interval, ms}
+  defp durability(ms) when is_integer(ms) and ms > 0, do: {:interval, ms}
+  defp durability("always"), do: :always
+  defp durability("memory"), do: :memory
+
+  defp durability(text) when is_binary(text) do
+    case Integer.parse(text) do
+      {ms, ""} when ms > 0 -> {:interval, ms}
+      _ -> invalid("CONCORD_DURABILITY", text, "always, memory or a number of milliseconds")
+    end
+  end
+
+  defp durability(other), do: invalid(:durability, other, ":always, :memory or {:interval, milliseconds}")
+
+  defp consistency(level) when level in [:eventual, :leader, :strong], do: level
+  defp consistency("eventual"), do: :eventual
+  defp consistency("leader"), do: :leader
+  defp consistency("strong"), do: :strong
+  defp consistency(other), do: invalid(:default_read_consistency, other, ":eventual, :leader or :strong")
+
+  defp name(name) when is_atom(name) and name not in [nil, true, false], do: name
+  defp name(other), do: invalid(:name, other, "an atom")
+
+  defp positive(settings, key, default) do
+    case Keyword.get(settings, key, default) do
+      number when is_integer(number) and number > 0 -> number
+      other -> invalid(key, other, "a whole number above 0")
+    end
+  end
+
+  defp refuse_later(settings) do
+    for key <- @later_and_vital, on?(settings[key]) do
+      raise ArgumentError,
+            "config :concord, #{key}: #{inspect(settings[key])} - this release has no such thing yet, " <>
+              "and going on without it would not be safe; turn it off to start without"
+    end
+
+    if environment("CONCORD_AUTH_ENABLED") not in [nil, "false", "0"] do
+      raise ArgumentError, "CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it to start without"
+    end
+  end
+
+  defp warn(settings) do
+    for {key, value} <- settings, key in @later, on?(value) do
+      Logger.warning("config :concord, #{key}: #{inspect(value)} has no effect in this release")
+    end
+
+    for {key, _} <- settings, key not in @known, key not in @later, key not in @later_and_vital do
+      Logger.warning("config :concord, #{key}: there is no such setting")
+    end
+  end
+
+  defp on?(value) when value in [nil, false, :none], do: false
+  defp on?(value) when is_list(value), do: Keyword.keyword?(value) and Keyword.get(value, :enabled, true) != false
+  defp on?(_value), do: true
+
+  @spec invalid(atom() | String.t(), term(), String.t()) :: no_return()
+  defp invalid(key, value, wanted) do
+    raise ArgumentError, "config :concord, #{key}: #{inspect(value)} should be #{wanted}"
+  end
+end

@@ -1,0 +1,73 @@
+defmodule Concord.Store do
+  @moduledoc false
+  # The process that owns an open store: opens it, closes it, and nothing in between. Callers take the handle from a
+  # persistent term and go straight to the native library.
+
+  use GenServer
+
+  alias Concord.{Config, Native}
+
+  def start_link(options) do
+    GenServer.start_link(__MODULE__, options, name: Keyword.get(options, :name, Concord))
+  end
+
+  def child_spec(options) do
+    # Closing waits for the writes that are on their way.
+    %{
+      id: {__MODULE__, Keyword.get(options, :name, Concord)},
+      start: {__MODULE__, :start_link, [options]},
+      shutdown: 30_000
+    }
+  end
+
+  @doc """
+  The handle of a store; nil when it is not running.
+  """
+  @compile {:inline, handle: 1}
+  def handle(name), do: :persistent_term.get(key(name), nil)
+
+  # The default store has the shorter key, which is found faster.
+  @compile {:inline, key: 1}
+  defp key(Concord), do: Concord.Store
+  defp key(name), do: {Concord.Store, name}
+
+  @impl true
+  def init(options) do
+    Process.flag(:trap_exit, true)
+    config = Config.read(options)
+    close_stale(config.name)
+
+    case Native.open(Config.to_native(config)) do
+      {:ok, handle} ->
+        :persistent_term.put(key(config.name), handle)
+        {:ok, %{name: config.name, handle: handle}}
+
+      {:error, {kind, message}} ->
+        {:stop, {%Concord.Error{kind: kind, message: explain(kind, message, config)}, []}}
+    end
+  rescue
+    error in ArgumentError -> {:stop, {error, []}}
+  end
+
+  @impl true
+  def terminate(_reason, %{name: name, handle: handle}) do
+    :persistent_term.erase(key(name))
+    Native.close(handle)
+  end
+
+  # A store whose process was killed is still open.
+  defp close_stale(name) do
+    with handle when handle != nil <- handle(name) do
+      :persistent_term.erase(key(name))
+      Native.close(handle)
+    end
+  end
+
+  defp explain(:locked, message, config) do
+    message <>
+      "; only one process can hold #{config.data_dir}: " <>
+      "stop the other one, or give this one a directory of its own (config :concord, data_dir: ...)"
+  end
+
+  defp explain(_kind, message, _config), do: message
+end

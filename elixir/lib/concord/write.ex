@@ -1,0 +1,75 @@
+defmodule Concord.Write do
+  @moduledoc false
+  # Writes: handed to the native library, which returns at once; the answer comes as a message.
+  #
+  # Each function makes its reference and receives by it, so that the VM looks only at messages newer than
+  # the reference, however full the mailbox is.
+
+  alias Concord.{Native, Store}
+
+  @doc """
+  Runs one operation and answers what it answered.
+  """
+  def run(store, operation, timeout) do
+    case Store.handle(store) do
+      nil ->
+        {:error, :noproc}
+
+      handle ->
+        reference = make_ref()
+
+        case Native.submit(handle, reference, operation, timeout) do
+          {:error, _kind} = refused ->
+            refused
+
+          slot ->
+            receive do
+              {^reference, answer} -> answer
+            after
+              timeout -> give_up(slot, reference)
+            end
+        end
+    end
+  end
+
+  @doc """
+  Runs a bulk operation. `{:ok, result}` once it is done; `prepare` makes the result while the disk is busy.
+  """
+  def run_bulk(store, operation, timeout, prepare) do
+    case Store.handle(store) do
+      nil ->
+        {:error, :noproc}
+
+      handle ->
+        reference = make_ref()
+
+        case Native.submit(handle, reference, operation, timeout) do
+          {:error, _kind} = refused ->
+            refused
+
+          slot ->
+            result = prepare.()
+
+            answer =
+              receive do
+                {^reference, answer} -> answer
+              after
+                timeout -> give_up(slot, reference)
+              end
+
+            if answer == :ok, do: {:ok, result}, else: answer
+        end
+    end
+  end
+
+  # The write is on its way and may still happen. Either its answer never comes, or it is here in a moment.
+  defp give_up(slot, reference) do
+    if Native.cancel(slot) do
+      {:error, :unknown_outcome}
+    else
+      receive do
+        {^reference, answer} -> answer
+      end
+    end
+  end
+end
