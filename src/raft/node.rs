@@ -263,9 +263,12 @@ impl Main {
         });
         self.serves_locally.store(false, Ordering::Release);
         self.log.close();
-        runtime.shutdown_timeout(DRAIN);
-        // The directory's lock is released last, when nothing can write any more.
-        drop(self.options.data_dir);
+        // Waits for a snapshot that is being written, which gives up at its next block.
+        drop(runtime);
+        // Last, when nothing can write any more. Closed handles may still hold the log.
+        if let Some(dir) = &self.options.data_dir {
+            dir.release();
+        }
     }
 
     async fn start(&self, closing: &Arc<AtomicBool>) -> Result<(RaftHandle, Batcher)> {

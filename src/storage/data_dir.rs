@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::files::{Files, LockGuard};
 use super::{damaged, io_failed};
@@ -25,7 +25,7 @@ pub(crate) struct Identity {
 /// An open data directory.
 ///
 /// - Made with mode 0700, its files with 0600. No link inside it is followed.
-/// - Locked until the last clone is dropped: another process, or this one again, gets `locked`.
+/// - Locked until it is released or the last clone is dropped: another process, or this one again, gets `locked`.
 /// - Holds `LOCK`, `META`, `log/` and `snapshot/`.
 #[derive(Clone)]
 pub(crate) struct DataDir {
@@ -37,7 +37,7 @@ struct Inner {
     files: Arc<dyn Files>,
     identity: Identity,
     had_log: AtomicBool,
-    _lock: LockGuard,
+    lock: Mutex<Option<LockGuard>>,
 }
 
 impl DataDir {
@@ -69,13 +69,19 @@ impl DataDir {
         }
         files.sync_dir(path).map_err(|error| io_failed("sync", path, error))?;
         let had_log = AtomicBool::new(meta.had_log);
-        let inner = Inner { path: path.to_owned(), files, identity: meta.identity, had_log, _lock: lock };
+        let inner =
+            Inner { path: path.to_owned(), files, identity: meta.identity, had_log, lock: Mutex::new(Some(lock)) };
         Ok(DataDir { inner: Arc::new(inner) })
     }
 
     /// Whose data this is.
     pub(crate) fn identity(&self) -> Identity {
         self.inner.identity
+    }
+
+    /// Gives the directory back, though clones may still be held. Only when nothing writes to it any more.
+    pub(crate) fn release(&self) {
+        self.inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Where it lies.
