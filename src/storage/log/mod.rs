@@ -229,8 +229,10 @@ impl Log {
         self.handle.committer.state().sizes.bytes_since(index)
     }
 
-    /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space
-    /// that was reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while all is well.
+    /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space that was
+    /// reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while there is room in the
+    /// current segment; it waits (250 ms at most) when the next one is just being made. Ask before each append: what is
+    /// appended without room waits for space, and everything behind it.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.handle.committer.has_room(bytes)
     }

@@ -21,8 +21,9 @@ const FORMAT: u32 = 1;
 const SUFFIX: &str = ".log";
 const SPARE: &str = "spare";
 const SPARE_TEMP: &str = "spare.tmp";
-const ZERO_STEP_BYTES: u64 = 1024 * 1024;
+const ZERO_STEP_BYTES: u64 = 256 * 1024;
 const RETRY: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What the log amounted to at some point, apart from its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -177,8 +178,6 @@ pub(super) struct Spares {
     data_dir: DataDir,
     stock: Mutex<Stock>,
     changed: Condvar,
-    /// The last preparation failed.
-    full: AtomicBool,
     closing: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -202,7 +201,6 @@ impl Spares {
             data_dir: data_dir.clone(),
             stock: Mutex::new(stock),
             changed: Condvar::new(),
-            full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             thread: Mutex::new(None),
         })
@@ -212,33 +210,22 @@ impl Spares {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last preparation failed; one atomic read.
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the spare that is ready, if one is.
-    pub(super) fn ready_bytes(&self) -> Option<u64> {
-        match &*self.stock() {
-            Stock::Ready(spare) => Some(spare.size),
-            _ => None,
-        }
-    }
-
-    /// Begins to prepare a spare of this size on a thread of its own, unless there is one, one is being made,
-    /// or the last attempt failed less than 200 ms ago.
-    pub(super) fn prepare_ahead(self: &Arc<Self>, size: u64) {
+    /// Begins to prepare a spare of this size on a thread of its own, unless there is one of `needed` bytes, one is
+    /// being made, or the last attempt failed less than 200 ms ago.
+    pub(super) fn prepare_ahead(self: &Arc<Self>, needed: u64, size: u64) {
         let mut stock = self.stock();
         let due = match &*stock {
             Stock::Empty => true,
+            Stock::Ready(spare) => spare.size < needed,
             Stock::Failed(when, _) => when.elapsed() >= RETRY,
-            Stock::Preparing | Stock::Ready(_) => false,
+            Stock::Preparing => false,
         };
         if !due || self.closing.load(Ordering::Relaxed) {
             return;
         }
         *stock = Stock::Preparing;
         drop(stock);
+        let size = size.max(needed);
         let spares = self.clone();
         let work = move || spares.settle(spares.write_spare(size, true));
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,8 +238,15 @@ impl Spares {
         }
     }
 
+    /// Whether a spare of `needed` bytes is ready; if one is being made, waits for it for a while.
+    pub(super) fn is_ready(&self, needed: u64) -> bool {
+        let preparing = |stock: &mut Stock| matches!(stock, Stock::Preparing);
+        let waited = self.changed.wait_timeout_while(self.stock(), PATIENCE, preparing);
+        let stock = waited.unwrap_or_else(PoisonError::into_inner).0;
+        matches!(&*stock, Stock::Ready(spare) if spare.size >= needed)
+    }
+
     fn settle(&self, made: io::Result<Spare>) {
-        self.full.store(made.is_err(), Ordering::Relaxed);
         *self.stock() = match made {
             Ok(spare) => Stock::Ready(spare),
             Err(error) => Stock::Failed(Instant::now(), error),
@@ -302,10 +296,8 @@ impl Spares {
                         _ => unreachable!("it was ready a line above"),
                     };
                 }
-                Stock::Ready(_) => {
-                    *stock = Stock::Empty;
-                    self.data_dir.files().remove(&self.dir.join(SPARE))?;
-                }
+                // Too small: the new one takes its name.
+                Stock::Ready(_) => *stock = Stock::Empty,
                 Stock::Empty => {
                     *stock = Stock::Preparing;
                     drop(stock);
@@ -341,7 +333,6 @@ impl Spares {
             Ok(segment) if wanted => {
                 self.data_dir.files().rename(&segment.path, &self.dir.join(SPARE))?;
                 *stock = Stock::Ready(Spare { file: segment.file, size: segment.size });
-                self.full.store(false, Ordering::Relaxed);
                 self.changed.notify_all();
                 Ok(())
             }

@@ -51,6 +51,7 @@ pub(super) struct State {
     cache_bytes_max: usize,
 
     pub queue: Vec<Queued>,
+    /// Bytes that the queue and what is just being written take in segments.
     pub queued_bytes: u64,
     serial: u64,
     /// Somebody is writing (or calling back); they will look at the queue again.
