@@ -152,6 +152,10 @@ pub(super) fn file_name(sequence: u64) -> String {
     format!("{sequence:016x}{SUFFIX}")
 }
 
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The sequence number in a segment's file name.
 pub(super) fn sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 16)?;
@@ -249,7 +253,13 @@ impl Spares {
     fn settle(&self, made: io::Result<Spare>) {
         *self.stock() = match made {
             Ok(spare) => Stock::Ready(spare),
-            Err(error) => Stock::Failed(Instant::now(), error),
+            Err(error) => {
+                if !is_full(&error) {
+                    // What is on the disk of it is not known; the next attempt starts afresh.
+                    self.data_dir.files().remove(&self.dir.join(SPARE_TEMP)).ok();
+                }
+                Stock::Failed(Instant::now(), error)
+            }
         };
         self.changed.notify_all();
     }
@@ -310,7 +320,7 @@ impl Spares {
                     if self.closing.load(Ordering::Relaxed) {
                         return Err(io::Error::other("the log was closed while it waited for space on the disk"));
                     }
-                    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                    if !is_full(error) {
                         return Err(io::Error::new(error.kind(), error.to_string()));
                     }
                     match RETRY.checked_sub(when.elapsed()) {

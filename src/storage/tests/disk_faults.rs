@@ -10,7 +10,9 @@ use crate::storage::Ballot;
 fn a_failed_sync_ends_all_acknowledging_and_is_never_tried_again() {
     for inline_bytes in [0, 4096] {
         let files = MemFiles::default();
-        let log = Log::open(&data_dir(&files).unwrap(), LogOptions { inline_bytes, ..small() }).unwrap();
+        // Large enough that no other file is being made meanwhile.
+        let options = LogOptions { inline_bytes, segment_bytes: 64 * 1024, ..small() };
+        let log = Log::open(&data_dir(&files).unwrap(), options).unwrap();
         fill(&log, 0..10);
         assert_eq!(log.failure(), None);
         files.fail_sync_after(0);
