@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::frame::{self, HEAD_BYTES};
+use super::frame::{self, FrameReader, HEAD_BYTES};
 use super::{Ballot, LogPosition};
 use crate::error::Result;
 use crate::storage::damaged;
@@ -125,6 +125,11 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Reads its frames.
+    pub(super) fn reader(&self) -> FrameReader<'_> {
+        FrameReader::new(&*self.file, self.seed, self.size)
+    }
+
     /// The open segment that has this head.
     pub(super) fn new(dir: &Path, head: &SegmentHead, file: Arc<dyn StoredFile>) -> Segment {
         let mut hasher = crc32fast::Hasher::new();
