@@ -173,7 +173,7 @@ fn tear(bytes: &mut Vec<u8>, offset: usize, written: &[u8], random: &mut u64) {
         *random ^= *random << 13;
         *random ^= *random >> 7;
         *random ^= *random << 17;
-        if *random % 2 == 0 {
+        if random.is_multiple_of(2) {
             store(bytes, offset + from, &written[from..until]);
         }
         from = until;

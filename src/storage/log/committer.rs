@@ -2,12 +2,12 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::frame;
-use super::segment::Spares;
+use super::segment::{SEGMENT_HEAD_BYTES, Spares};
 use super::state::{Change, Queued, State};
 use super::writer::Writer;
 use super::{Done, LogOptions, LogPosition};
@@ -26,6 +26,8 @@ pub(super) struct Committer {
     work: Condvar,
     /// Length of the queue, for the thread that looks for work without the lock.
     queued: AtomicUsize,
+    /// Bytes of the current segment that are neither used nor spoken for.
+    free: AtomicU64,
     /// None in memory.
     writer: Option<Mutex<Writer>>,
     spares: Option<Arc<Spares>>,
@@ -45,9 +47,10 @@ enum Work {
 impl Committer {
     pub(super) fn new(state: State, writer: Option<Writer>, options: LogOptions) -> Committer {
         Committer {
-            state: Mutex::new(state),
             work: Condvar::new(),
             queued: AtomicUsize::new(0),
+            free: AtomicU64::new(state.room),
+            state: Mutex::new(state),
             spares: writer.as_ref().map(|writer| writer.spares.clone()),
             writer: writer.map(Mutex::new),
             options,
@@ -84,6 +87,7 @@ impl Committer {
         let mut state = self.state();
         state.apply(change, done);
         self.queued.store(state.queue.len(), Ordering::Release);
+        self.publish_free(&state);
         if state.writing {
             return;
         }
@@ -146,12 +150,17 @@ impl Committer {
             }
             rounds += 1;
             let changes = std::mem::take(&mut state.queue);
-            state.queued_bytes = 0;
+            let bytes = state.queued_bytes;
             self.queued.store(0, Ordering::Release);
             let committed = state.committed.filter(|_| std::mem::take(&mut state.committed_is_news));
             let is_closed = state.closed;
             drop(state);
             let outcome = self.commit(&changes, committed, is_closed);
+            {
+                let mut state = self.state();
+                state.queued_bytes -= bytes;
+                self.publish_free(&state);
+            }
             if let (Err(error), false) = (&outcome, is_closed) {
                 self.fail(error);
             }
@@ -273,7 +282,7 @@ impl Committer {
         let mut turns = 0_u32;
         while self.queued.load(Ordering::Acquire) == 0 {
             turns += 1;
-            if turns % 64 == 0 {
+            if turns.is_multiple_of(64) {
                 if Instant::now() >= until {
                     return;
                 }
@@ -291,10 +300,10 @@ impl Committer {
         };
         let Some(mut writer) = self.writer() else { return };
         let is_timed_sync = self.state().unsynced_since.is_some();
-        if !self.has_failed.load(Ordering::Acquire) {
-            if let Err(error) = work(&mut writer, committed) {
-                self.fail(&error);
-            }
+        if !self.has_failed.load(Ordering::Acquire)
+            && let Err(error) = work(&mut writer, committed)
+        {
+            self.fail(&error);
         }
         let mut state = self.state();
         state.room = writer.room();
@@ -341,19 +350,20 @@ impl Committer {
         }
     }
 
+    fn publish_free(&self, state: &State) {
+        self.free.store(state.room.saturating_sub(state.queued_bytes), Ordering::Release);
+    }
+
     /// See `Log::has_room`.
     pub(super) fn has_room(&self, payload_bytes: usize) -> bool {
-        let Some(spares) = self.spares.as_ref().filter(|spares| spares.is_full()) else { return true };
-        let (queued, room) = {
-            let state = self.state();
-            (state.queued_bytes, state.room)
-        };
-        let wanted = queued + frame::entry_bytes(payload_bytes) + RESERVE_BYTES.min(self.options.segment_bytes / 16);
-        if wanted <= room {
+        let Some(spares) = &self.spares else { return true };
+        let wanted = frame::entry_bytes(payload_bytes) + RESERVE_BYTES.min(self.options.segment_bytes / 16);
+        if self.free.load(Ordering::Acquire) >= wanted {
             return true;
         }
-        spares.prepare_ahead(self.options.segment_bytes.max(wanted));
-        !spares.is_full()
+        let needed = self.state().queued_bytes + wanted + SEGMENT_HEAD_BYTES;
+        spares.prepare_ahead(needed, self.options.segment_bytes);
+        spares.is_ready(needed)
     }
 }
 

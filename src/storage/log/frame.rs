@@ -255,10 +255,10 @@ impl<'a> FrameReader<'a> {
             let heads = (window.len() - HEAD_BYTES) / ALIGNMENT as usize + 1;
             for number in 0..heads {
                 let from = number * ALIGNMENT as usize;
-                if window[from] == MAGIC {
-                    if let Some(head) = decode_head(&window[from..], seed, at + from as u64) {
-                        highest = highest.max(Some(head.synced));
-                    }
+                if window[from] == MAGIC
+                    && let Some(head) = decode_head(&window[from..], seed, at + from as u64)
+                {
+                    highest = highest.max(Some(head.synced));
                 }
             }
             at += heads as u64 * ALIGNMENT;

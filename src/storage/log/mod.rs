@@ -63,7 +63,7 @@ pub(crate) struct LogOptions {
     pub durability: Durability,
     /// Largest size of a segment file, bytes; the first ones are smaller. An entry that needs more gets a segment of its own.
     pub segment_bytes: u64,
-    /// Payload bytes of recent entries kept in memory for `read`.
+    /// Bytes of recent entries kept in memory for `read`.
     pub cache_bytes: usize,
     /// An `append_alone` of at most this many payload bytes that finds the log idle is written and synced by its
     /// caller. 0: never.
@@ -91,7 +91,8 @@ impl Default for LogOptions {
 /// The log of one node; clones are the same log.
 ///
 /// - Changes take effect for readers at once and reach the disk in the order of the calls; `done` is called in
-///   that order, on the log's thread or on the calling one, and holds no lock of the log.
+///   that order, on the log's thread or on the calling one, and no lock of the log is held meanwhile. It must be quick; it may
+///   append, but not close the log.
 /// - One write and one fdatasync carry all that was queued meanwhile.
 /// - After a failed write or fdatasync nothing is acknowledged any more: see `failure`.
 #[derive(Clone)]
@@ -229,8 +230,10 @@ impl Log {
         self.handle.committer.state().sizes.bytes_since(index)
     }
 
-    /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space
-    /// that was reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while all is well.
+    /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space that was
+    /// reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while there is room in the
+    /// current segment; it waits (250 ms at most) when the next one is just being made. Ask before each append: what is
+    /// appended without room waits for space, and everything behind it.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.handle.committer.has_room(bytes)
     }

@@ -182,7 +182,7 @@ impl Replay {
     /// Reads the newest segment, which may end in a torn write.
     fn newest(&mut self, segment: Arc<Segment>) -> Result<Tail> {
         let (offset, found) = self.frames(&segment, segment.size)?;
-        let mut reader = FrameReader::new(&*segment.file, segment.seed, segment.size);
+        let mut reader = segment.reader();
         let claim = reader.highest_claim(offset + 8).map_err(|error| io_failed("read", &segment.path, error))?;
         let why = match found {
             Found::Bad(why) => Some(why),

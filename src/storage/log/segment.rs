@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::frame::{self, HEAD_BYTES};
+use super::frame::{self, FrameReader, HEAD_BYTES};
 use super::{Ballot, LogPosition};
 use crate::error::Result;
 use crate::storage::damaged;
@@ -21,8 +21,9 @@ const FORMAT: u32 = 1;
 const SUFFIX: &str = ".log";
 const SPARE: &str = "spare";
 const SPARE_TEMP: &str = "spare.tmp";
-const ZERO_STEP_BYTES: u64 = 1024 * 1024;
+const ZERO_STEP_BYTES: u64 = 256 * 1024;
 const RETRY: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What the log amounted to at some point, apart from its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -124,6 +125,11 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Reads its frames.
+    pub(super) fn reader(&self) -> FrameReader<'_> {
+        FrameReader::new(&*self.file, self.seed, self.size)
+    }
+
     /// The open segment that has this head.
     pub(super) fn new(dir: &Path, head: &SegmentHead, file: Arc<dyn StoredFile>) -> Segment {
         let mut hasher = crc32fast::Hasher::new();
@@ -149,6 +155,10 @@ impl Segment {
 
 pub(super) fn file_name(sequence: u64) -> String {
     format!("{sequence:016x}{SUFFIX}")
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The sequence number in a segment's file name.
@@ -177,8 +187,6 @@ pub(super) struct Spares {
     data_dir: DataDir,
     stock: Mutex<Stock>,
     changed: Condvar,
-    /// The last preparation failed.
-    full: AtomicBool,
     closing: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -202,7 +210,6 @@ impl Spares {
             data_dir: data_dir.clone(),
             stock: Mutex::new(stock),
             changed: Condvar::new(),
-            full: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             thread: Mutex::new(None),
         })
@@ -212,33 +219,22 @@ impl Spares {
         self.stock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the last preparation failed; one atomic read.
-    pub(super) fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
-    }
-
-    /// Bytes of the spare that is ready, if one is.
-    pub(super) fn ready_bytes(&self) -> Option<u64> {
-        match &*self.stock() {
-            Stock::Ready(spare) => Some(spare.size),
-            _ => None,
-        }
-    }
-
-    /// Begins to prepare a spare of this size on a thread of its own, unless there is one, one is being made,
-    /// or the last attempt failed less than 200 ms ago.
-    pub(super) fn prepare_ahead(self: &Arc<Self>, size: u64) {
+    /// Begins to prepare a spare of this size on a thread of its own, unless there is one of `needed` bytes, one is
+    /// being made, or the last attempt failed less than 200 ms ago.
+    pub(super) fn prepare_ahead(self: &Arc<Self>, needed: u64, size: u64) {
         let mut stock = self.stock();
         let due = match &*stock {
             Stock::Empty => true,
+            Stock::Ready(spare) => spare.size < needed,
             Stock::Failed(when, _) => when.elapsed() >= RETRY,
-            Stock::Preparing | Stock::Ready(_) => false,
+            Stock::Preparing => false,
         };
         if !due || self.closing.load(Ordering::Relaxed) {
             return;
         }
         *stock = Stock::Preparing;
         drop(stock);
+        let size = size.max(needed);
         let spares = self.clone();
         let work = move || spares.settle(spares.write_spare(size, true));
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,11 +247,24 @@ impl Spares {
         }
     }
 
+    /// Whether a spare of `needed` bytes is ready; if one is being made, waits for it for a while.
+    pub(super) fn is_ready(&self, needed: u64) -> bool {
+        let preparing = |stock: &mut Stock| matches!(stock, Stock::Preparing);
+        let waited = self.changed.wait_timeout_while(self.stock(), PATIENCE, preparing);
+        let stock = waited.unwrap_or_else(PoisonError::into_inner).0;
+        matches!(&*stock, Stock::Ready(spare) if spare.size >= needed)
+    }
+
     fn settle(&self, made: io::Result<Spare>) {
-        self.full.store(made.is_err(), Ordering::Relaxed);
         *self.stock() = match made {
             Ok(spare) => Stock::Ready(spare),
-            Err(error) => Stock::Failed(Instant::now(), error),
+            Err(error) => {
+                if !is_full(&error) {
+                    // What is on the disk of it is not known; the next attempt starts afresh.
+                    self.data_dir.files().remove(&self.dir.join(SPARE_TEMP)).ok();
+                }
+                Stock::Failed(Instant::now(), error)
+            }
         };
         self.changed.notify_all();
     }
@@ -302,10 +311,8 @@ impl Spares {
                         _ => unreachable!("it was ready a line above"),
                     };
                 }
-                Stock::Ready(_) => {
-                    *stock = Stock::Empty;
-                    self.data_dir.files().remove(&self.dir.join(SPARE))?;
-                }
+                // Too small: the new one takes its name.
+                Stock::Ready(_) => *stock = Stock::Empty,
                 Stock::Empty => {
                     *stock = Stock::Preparing;
                     drop(stock);
@@ -318,7 +325,7 @@ impl Spares {
                     if self.closing.load(Ordering::Relaxed) {
                         return Err(io::Error::other("the log was closed while it waited for space on the disk"));
                     }
-                    if !matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+                    if !is_full(error) {
                         return Err(io::Error::new(error.kind(), error.to_string()));
                     }
                     match RETRY.checked_sub(when.elapsed()) {
@@ -341,7 +348,6 @@ impl Spares {
             Ok(segment) if wanted => {
                 self.data_dir.files().rename(&segment.path, &self.dir.join(SPARE))?;
                 *stock = Stock::Ready(Spare { file: segment.file, size: segment.size });
-                self.full.store(false, Ordering::Relaxed);
                 self.changed.notify_all();
                 Ok(())
             }

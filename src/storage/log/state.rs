@@ -33,6 +33,13 @@ struct Cached {
     serial: u64,
 }
 
+impl Cached {
+    /// What it takes in memory is about what it takes in a file.
+    fn bytes(&self) -> usize {
+        frame::entry_bytes(self.entry.payload.len()) as usize
+    }
+}
+
 /// Everything behind the log's one short lock.
 ///
 /// - `cache` holds the newest entries without gap up to `last`, or nothing.
@@ -51,6 +58,7 @@ pub(super) struct State {
     cache_bytes_max: usize,
 
     pub queue: Vec<Queued>,
+    /// Bytes that the queue and what is just being written take in segments.
     pub queued_bytes: u64,
     serial: u64,
     /// Somebody is writing (or calling back); they will look at the queue again.
@@ -156,7 +164,7 @@ impl State {
         let bytes = frame::entry_bytes(entry.payload.len());
         self.queued_bytes += bytes;
         self.sizes.add(entry.position.index, bytes);
-        self.cache_bytes += entry.payload.len();
+        self.cache_bytes += bytes as usize;
         self.cache.push_back(Cached { entry: entry.clone(), serial: self.serial });
         self.last = Some(entry.position);
     }
@@ -168,7 +176,7 @@ impl State {
         }
         while self.cache.back().is_some_and(|cached| cached.entry.position.index >= from) {
             let cached = self.cache.pop_back();
-            self.cache_bytes -= cached.map_or(0, |cached| cached.entry.payload.len());
+            self.cache_bytes -= cached.map_or(0, |cached| cached.bytes());
         }
         self.sizes.truncate_from(from);
         self.last = position;
@@ -190,7 +198,7 @@ impl State {
 
     fn drop_oldest_cached(&mut self) {
         let cached = self.cache.pop_front();
-        self.cache_bytes -= cached.map_or(0, |cached| cached.entry.payload.len());
+        self.cache_bytes -= cached.map_or(0, |cached| cached.bytes());
     }
 
     /// Everything up to this change is in the files and in the index: the cache may shrink.
@@ -255,13 +263,17 @@ impl ReadPlan {
     pub(super) fn read(self) -> io::Result<Vec<LogEntry>> {
         let mut entries = Vec::new();
         let (mut next, mut bytes) = (self.from, 0);
+        let mut open: Option<(u64, FrameReader<'_>)> = None;
         for run in &self.runs {
             let segment = &run.segment;
             let bad = |offset: u64, why: &str| {
                 let message = format!("{} is damaged at offset {offset}: {why}", segment.path.display());
                 io::Error::new(io::ErrorKind::InvalidData, message)
             };
-            let mut reader = FrameReader::new(&*segment.file, segment.seed, segment.size);
+            let reader = match &mut open {
+                Some((sequence, reader)) if *sequence == segment.sequence => reader,
+                _ => &mut open.insert((segment.sequence, segment.reader())).1,
+            };
             let mut offset = run.offset;
             while next < run.end.min(self.file_end) {
                 match reader.at(offset)? {

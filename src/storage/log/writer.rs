@@ -129,8 +129,8 @@ impl Writer {
         if sync {
             self.sync()?;
         }
-        if self.room() < self.segment.size / 2 {
-            self.spares.prepare_ahead(self.next_size());
+        if self.room() < self.segment.size / 4 * 3 {
+            self.spares.prepare_ahead(0, self.next_size());
         }
         Ok(effects)
     }

@@ -200,22 +200,62 @@ fn segments_of_another_node_or_a_newer_release_are_refused() {
 
 #[test]
 fn frames_of_a_recycled_file_never_come_back() {
-    // A segment is filled, purged, recycled and filled again with less: its old frames lie behind the new ones.
+    // A segment is filled, purged just when the next one is new, recycled, and filled again with less: its old frames
+    // lie behind the new ones.
     let files = MemFiles::default();
-    let mut log = open_log(&files).unwrap();
+    let log = open_log(&files).unwrap();
+    let spare = Path::new(DIR).join("log/spare");
     let mut next = 0;
-    for _ in 0..20 {
-        fill(&log, next..next + 100);
-        next += 100;
+    let fill_segment = |next: &mut u64| {
+        let newest = segments(&files).pop();
+        while segments(&files).pop() == newest {
+            fill(&log, *next..*next + 1);
+            *next += 1;
+        }
+    };
+    for round in 0..5 {
+        fill_segment(&mut next);
         now(|done| log.purge(at(1, next - 2), done)).unwrap();
-        drop(log);
-        log = open_log(&files).unwrap();
-        assert_eq!(all(&log), [usual(next - 1)]);
-        assert_eq!(log.recovery().repaired, None);
+        fill(&log, next..next + 1);
+        next += 1;
+        assert!(files.content(&spare)[256..].iter().any(|&byte| byte != 0), "the old segment is the spare");
+        fill_segment(&mut next);
+        fill(&log, next..next + round);
+        next += round;
+        let disk = files.copy();
+        let newest = disk.content(&segments(&disk).pop().unwrap());
+        assert!(newest[3000..].iter().any(|&byte| byte != 0), "old frames lie behind the new ones");
+        let reopened = open_log(&disk).unwrap();
+        assert_eq!(reopened.recovery().repaired, None, "nothing was torn");
+        assert_eq!((all(&reopened), reopened.last()), (all(&log), Some(at(1, next - 1))));
     }
+}
+
+#[test]
+fn what_is_left_of_a_torn_write_is_wiped() {
+    // Three entries went out in one write; the first page was lost, the others are there. None was acknowledged.
+    let files = MemFiles::default();
+    let log = open_log(&files).unwrap();
+    fill(&log, 0..5);
     let path = segments(&files).pop().unwrap();
-    let recycled = files.content(&path);
-    assert!(recycled[recycled.len() - 200..].iter().any(|&byte| byte != 0), "the file was recycled");
+    let end = end_of_frames(&files.content(&path)) / 8 * 8 + 8;
+    append(&log, (5..8).map(usual).collect()).unwrap();
+    let mut bytes = files.content(&path);
+    bytes[end + 30] ^= 1;
+    let disk = files.copy();
+    disk.set_content(&path, bytes);
+    let log = open_log(&disk).unwrap();
+    assert_eq!(log.last(), Some(at(1, 4)));
+    assert!(log.recovery().repaired.is_some());
+    assert!(disk.content(&path)[end..].iter().all(|&byte| byte == 0), "else it could pass for live frames later");
+    // The same when the write's first page is as it was before: zeros.
+    let mut bytes = files.content(&path);
+    bytes[end..end + 24].fill(0);
+    let disk = files.copy();
+    disk.set_content(&path, bytes);
+    let log = open_log(&disk).unwrap();
+    assert!(log.recovery().repaired.is_some());
+    assert!(disk.content(&path)[end..].iter().all(|&byte| byte == 0));
 }
 
 #[test]

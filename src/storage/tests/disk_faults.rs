@@ -10,7 +10,9 @@ use crate::storage::Ballot;
 fn a_failed_sync_ends_all_acknowledging_and_is_never_tried_again() {
     for inline_bytes in [0, 4096] {
         let files = MemFiles::default();
-        let log = Log::open(&data_dir(&files).unwrap(), LogOptions { inline_bytes, ..small() }).unwrap();
+        // Large enough that no other file is being made meanwhile.
+        let options = LogOptions { inline_bytes, segment_bytes: 64 * 1024, ..small() };
+        let log = Log::open(&data_dir(&files).unwrap(), options).unwrap();
         fill(&log, 0..10);
         assert_eq!(log.failure(), None);
         files.fail_sync_after(0);
@@ -69,20 +71,20 @@ fn a_failed_write_is_a_failure_too() {
     assert!(append(&log, vec![usual(4)]).is_err(), "it stays failed until it is opened again");
 }
 
-/// Appends while there is room; how many that were.
-fn fill_up(log: &Log, from: u64) -> u64 {
+/// Appends while there is room; which index comes next.
+fn fill_up(log: &Log, from: u64, payload_bytes: usize) -> u64 {
     let mut index = from;
-    while log.has_room(usual(index).payload.len()) {
-        append(log, vec![usual(index)]).unwrap();
+    while log.has_room(payload_bytes) {
+        append(log, vec![entry(1, index, &vec![index as u8; payload_bytes])]).unwrap();
         index += 1;
-        assert!(index < from + 10_000, "the disk is full, yet there is always room");
+        assert!(index < from + 20_000, "the disk is full, yet there is always room");
     }
     index
 }
 
-fn wait_for_room(log: &Log) {
+fn wait_for_room(log: &Log, payload_bytes: usize) {
     let begin = Instant::now();
-    while !log.has_room(100) {
+    while !log.has_room(payload_bytes) {
         assert!(begin.elapsed() < Duration::from_secs(5), "space is back but not used");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -94,19 +96,19 @@ fn a_full_disk_stops_writes_cleanly_and_they_go_on_when_there_is_space() {
     let log = open_log(&files).unwrap();
     fill(&log, 0..10);
     files.set_bytes_left(Some(10_000));
-    let mut next = fill_up(&log, 10);
+    let mut next = fill_up(&log, 10, 50);
     for _ in 0..3 {
         assert!(!log.has_room(100), "still full");
         assert_eq!(log.failure(), None, "a full disk is no failure");
         assert_eq!(all(&log).len() as u64, next);
         files.set_bytes_left(Some(9_000));
-        wait_for_room(&log);
+        wait_for_room(&log, 100);
         let before = next;
-        next = fill_up(&log, next);
+        next = fill_up(&log, next, 50);
         assert!(next > before);
     }
     drop(log);
-    assert_eq!(all(&open_log(&files).unwrap()), (0..next).map(usual).collect::<Vec<_>>());
+    assert_eq!(all(&open_log(&files).unwrap()).len() as u64, next);
 }
 
 #[test]
@@ -115,9 +117,9 @@ fn a_purge_on_a_full_disk_gives_room() {
     let log = open_log(&files).unwrap();
     fill(&log, 0..10);
     files.set_bytes_left(Some(5000));
-    let next = fill_up(&log, 10);
+    let next = fill_up(&log, 10, 50);
     now(|done| log.purge(at(1, next - 1), done)).unwrap();
-    wait_for_room(&log);
+    wait_for_room(&log, 100);
     fill(&log, next..next + 5);
 }
 
@@ -170,4 +172,27 @@ fn a_callback_that_panics_harms_only_itself() {
     log.append(vec![usual(0)], Box::new(|_| panic!("on purpose")));
     fill(&log, 1..3);
     assert_eq!(all(&log).len(), 3);
+}
+
+/// Run with `CONCORD_TEST_SMALL_DIR` set to a directory on a file system of some 16 MB, a tmpfs for example.
+#[test]
+#[ignore = "needs a small file system"]
+fn a_real_file_system_that_is_full_and_then_is_not() {
+    let dir = std::path::PathBuf::from(std::env::var_os("CONCORD_TEST_SMALL_DIR").expect("the small file system"));
+    let ballast = dir.join("ballast");
+    std::fs::write(&ballast, vec![1; 6 << 20]).unwrap();
+    let data_dir = DataDir::open(&dir.join("data"), Arc::new(crate::storage::RealFiles), || OWNER).unwrap();
+    let options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
+    let log = Log::open(&data_dir, options.clone()).unwrap();
+    let next = fill_up(&log, 0, 4000);
+    assert!(next > 1000 && log.failure().is_none());
+    assert!(SnapshotStore::open(&data_dir).unwrap().create(&[0; 4 << 20]).and_then(|draft| draft.finish()).is_err());
+    assert_eq!(all(&log).len() as u64, next);
+    std::fs::remove_file(&ballast).unwrap();
+    wait_for_room(&log, 4000);
+    let end = fill_up(&log, next, 4000);
+    assert!(end > next + 1000 && log.failure().is_none());
+    drop((log, data_dir));
+    let data_dir = DataDir::open(&dir.join("data"), Arc::new(crate::storage::RealFiles), || OWNER).unwrap();
+    assert_eq!(all(&Log::open(&data_dir, options).unwrap()).len() as u64, end);
 }

@@ -75,7 +75,7 @@ fn in_flight(log: &Log, window: u64, payload_bytes: usize) -> f64 {
         if sent - answered.load(Ordering::Acquire) < window {
             let entry = LogEntry { position: at(1, first + sent), kind: 1, payload: payload.clone() };
             let told = answered.clone();
-            log.append(vec![entry], Box::new(move |_| drop(told.fetch_add(1, Ordering::Release))));
+            log.append(vec![entry], Box::new(move |_| _ = told.fetch_add(1, Ordering::Release)));
             sent += 1;
         } else {
             std::thread::yield_now();
@@ -141,4 +141,33 @@ fn measure_opening() {
     let begin = Instant::now();
     let read = log.read(0..20_000, usize::MAX).unwrap().len();
     println!("read of {read} entries: {:?}", begin.elapsed());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn measure_latency_beside_a_snapshot() {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let log = real_log(dir.path(), "log", 4096, 30);
+    let other = DataDir::open(&dir.path().join("other"), Arc::new(RealFiles), || OWNER).unwrap();
+    let snapshots = SnapshotStore::open(&other).unwrap();
+    println!("bare write + fdatasync   {}", percentile(bare(dir.path(), 24 + 25 + PAYLOAD, ROUNDS)));
+    println!("log alone                {}", percentile(sequential(&log, false)));
+    let (is_written, write) = (AtomicBool::new(false), || {
+        let mut writer = snapshots.create(b"").unwrap();
+        (0..800).for_each(|_| writer.write_block(&vec![7; 256 * 1024]).unwrap());
+        writer.finish().unwrap();
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begin = Instant::now();
+            write();
+            println!("200 MB of snapshot took  {:?}", begin.elapsed());
+            is_written.store(true, Ordering::Release);
+        });
+        while !is_written.load(Ordering::Acquire) {
+            let samples = sequential(&log, false);
+            let longest = samples.iter().max().unwrap() / 1000;
+            println!("log beside the snapshot  {}  longest {longest} µs", percentile(samples));
+        }
+    });
 }

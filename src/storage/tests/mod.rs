@@ -14,6 +14,7 @@ mod damage;
 mod data_dir;
 mod disk_faults;
 mod golden;
+mod kill;
 mod log;
 mod measure;
 mod model;

@@ -142,10 +142,10 @@ fn one_from_another_node_is_verified_before_it_counts() {
         let mut receiver = mine.receive().unwrap();
         while receiver.received() < sent.bytes() {
             let mut chunk = sent.chunk(receiver.received(), 65_536).unwrap();
-            if let Some(place) = spoil.and_then(|place| place.checked_sub(receiver.received())) {
-                if let Some(byte) = chunk.get_mut(place as usize) {
-                    *byte ^= 1;
-                }
+            if let Some(place) = spoil.and_then(|place| place.checked_sub(receiver.received()))
+                && let Some(byte) = chunk.get_mut(place as usize)
+            {
+                *byte ^= 1;
             }
             receiver.append(&chunk).unwrap();
         }
