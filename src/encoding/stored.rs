@@ -124,6 +124,14 @@ pub(crate) fn open(stored: &[u8]) -> Result<Cow<'_, [u8]>> {
     }
 }
 
+/// Bytes that `open` would give, as the stored form says.
+pub(crate) fn opened_len(stored: &[u8]) -> usize {
+    match stored {
+        [ZLIB | GZIP, a, b, c, d, ..] => u32::from_le_bytes([*a, *b, *c, *d]) as usize,
+        _ => stored.len().saturating_sub(1),
+    }
+}
+
 fn inflate(codec: u8, declared_bytes: usize, body: &[u8]) -> Result<Vec<u8>> {
     if declared_bytes > VALUE_BYTES_MAX_CEILING {
         return Err(corrupt("a compressed value declares more bytes than a value may have"));

@@ -47,6 +47,23 @@ impl Kv {
         self.node.machine().read(key, || self.clock.now_ms(), f)
     }
 
+    /// The same for callers that must not be held up: a value that encodes to more than `value_bytes_max` bytes is refused
+    /// before it is looked at or decompressed.
+    ///
+    /// # Errors
+    /// As [`Kv::read`], and `value_too_large`.
+    pub fn read_within<T>(
+        &self,
+        key: &[u8],
+        options: &ReadOptions,
+        value_bytes_max: usize,
+        f: impl FnOnce(RecordView<'_>) -> T,
+    ) -> Result<Option<T>> {
+        check_key(key)?;
+        self.barrier(options)?;
+        self.node.machine().read_within(key, value_bytes_max, || self.clock.now_ms(), f)
+    }
+
     /// A point in time of the whole store, for several reads that belong together. Writes go on meanwhile.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use super::feed::{Changes, Feed};
 use super::slot::{Slot, VersionRef};
 use super::versions::Versions;
 use crate::encoding::stored;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::RecordView;
 
 /// What a record costs beside its key and value: slot, version, index entries (measured).
@@ -79,6 +79,17 @@ impl StateMachine {
         now_ms: impl FnOnce() -> u64,
         f: impl FnOnce(RecordView<'_>) -> T,
     ) -> Result<Option<T>> {
+        self.read_within(key, usize::MAX, now_ms, f)
+    }
+
+    /// The same, but a value of more than `value_bytes_max` bytes is refused before anything is decompressed.
+    pub(crate) fn read_within<T>(
+        &self,
+        key: &[u8],
+        value_bytes_max: usize,
+        now_ms: impl FnOnce() -> u64,
+        f: impl FnOnce(RecordView<'_>) -> T,
+    ) -> Result<Option<T>> {
         let content = self.content();
         let slots = content.slots.pin();
         let Some(slot) = slots.get(key) else { return Ok(None) };
@@ -97,6 +108,9 @@ impl StateMachine {
                 ttl_ms => ttl_ms,
             },
         };
+        if stored::opened_len(version.stored) > value_bytes_max {
+            return Err(ErrorKind::ValueTooLarge.into());
+        }
         let value = stored::open(version.stored)?;
         Ok(Some(f(RecordView { value, revision: version.revision(), ttl_ms })))
     }

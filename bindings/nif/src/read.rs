@@ -81,13 +81,18 @@ fn one(
     dirty: Option<Nif>,
     f: impl FnOnce(&RecordView<'_>) -> Answer,
 ) -> Answer {
-    let found = store(env, handle)?.db.kv().read(key, options, |record| match dirty {
-        Some(dirty) if record.value.len() > INLINE_BYTES_MAX => Err(Stop::Later(dirty)),
-        _ => {
-            env.consume_timeslice(record.value.len());
-            f(&record)
-        }
-    })?;
+    let kv = store(env, handle)?.db.kv();
+    let read = |record: RecordView<'_>| {
+        env.consume_timeslice(record.value.len());
+        f(&record)
+    };
+    let found = match dirty {
+        None => kv.read(key, options, read)?,
+        Some(dirty) => match kv.read_within(key, options, INLINE_BYTES_MAX, read) {
+            Err(error) if error.kind() == ErrorKind::ValueTooLarge => return Err(Stop::Later(dirty)),
+            found => found?,
+        },
+    };
     match found {
         Some(term) => Ok(succeeded(env, term?)),
         None => Err(ErrorKind::NotFound.into()),

@@ -1,0 +1,247 @@
+defmodule Concord.BoundaryTest do
+  # The border between the VM and the native library: nothing that goes wrong on one side may take the other down, and
+  # no scheduler may be held up.
+  use Concord.StoreCase, async: false
+
+  alias Concord.Native
+
+  test "a panic is an error, and the VM lives" do
+    # The library writes what happened to standard error.
+    assert {:error, :internal} = Native.panic()
+    assert :ok = Concord.put("alive", 1)
+    assert {:ok, 1} = Concord.get("alive")
+  end
+
+  test "every function with every wrong type raises or answers an error" do
+    handle = Concord.Store.handle(Concord)
+
+    terms = [
+      nil,
+      :atom,
+      0,
+      -1,
+      2 ** 100,
+      1.5,
+      "",
+      "text",
+      <<1::3>>,
+      [],
+      [1 | 2],
+      {},
+      {:put},
+      {:put, 1, 2, 3, 4, 5},
+      %{},
+      self(),
+      make_ref(),
+      handle,
+      &is_atom/1
+    ]
+
+    calls =
+      for {name, arity} <- Native.__info__(:functions), name not in [:load, :panic, :close], a <- terms, b <- terms do
+        arguments = Enum.take([a, b, a, b, a], arity)
+
+        try do
+          apply(Native, name, arguments)
+        rescue
+          ArgumentError -> :raised
+        end
+      end
+
+    assert length(calls) > 4000
+
+    # With a good handle and one bad argument each.
+    for bad <- terms -- [handle] do
+      for arguments <- [
+            [handle, bad, {:put, "a", 1, nil, :always, :auto}, 5000],
+            [handle, make_ref(), bad, 5000],
+            [handle, make_ref(), {:put, bad, bad, bad, bad, bad}, 5000],
+            [handle, make_ref(), {:put_many, bad, bad, bad}, 5000],
+            [handle, make_ref(), {:touch_many, bad}, 5000],
+            [handle, make_ref(), {:increment, "a", bad, bad, nil}, 5000],
+            [handle, make_ref(), {:delete, "a", bad}, 5000]
+          ] do
+        try do
+          apply(Native, :submit, arguments)
+        rescue
+          ArgumentError -> :raised
+        end
+      end
+    end
+
+    assert :ok = Concord.put("alive", 2)
+    # Answers of what was accepted above.
+    receive_all()
+  end
+
+  defp receive_all do
+    receive do
+      _ -> receive_all()
+    after
+      100 -> :ok
+    end
+  end
+
+  test "a closed store answers :closed, twice closed is fine" do
+    {:ok, handle} = open_in_memory()
+    assert :ok = Native.close(handle)
+    assert :ok = Native.close(handle)
+    assert {:error, :closed} = Native.get(handle, "a")
+    assert {:error, :closed} = Native.read(handle, "a", :record, :strong, 100)
+    assert {:error, :closed} = Native.get_many(handle, ["a"], nil, nil)
+    assert {:error, :closed} = Native.get_all(handle, false, nil, nil)
+    assert {:error, :closed} = Native.status(handle)
+    assert {:error, :closed} = Native.members(handle)
+    assert {:error, :closed} = Native.submit(handle, make_ref(), {:put, "a", 1, nil, :always, :auto}, 100)
+  end
+
+  test "a store that nobody refers to any more closes by itself" do
+    dir = fresh_dir()
+    settings = {dir, :always, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864}
+
+    spawn_monitor(fn ->
+      {:ok, handle} = Native.open(settings)
+      {:error, {:locked, _}} = Native.open(settings)
+      {:error, :not_found} = Native.get(handle, "a")
+    end)
+
+    assert_receive {:DOWN, _, _, _, :normal}, 10_000
+    assert {:ok, handle} = eventually(fn -> Native.open(settings) end)
+    Native.close(handle)
+  end
+
+  test "opening and closing again and again keeps neither threads nor much memory" do
+    cycle = fn ->
+      {:ok, handle} = open_in_memory()
+      slot = Native.submit(handle, make_ref(), {:put, "a", 1, nil, :always, :auto}, 5000)
+      assert is_reference(slot)
+      :ok = Native.close(handle)
+    end
+
+    for _ <- 1..50, do: cycle.()
+    :erlang.garbage_collect()
+    Process.sleep(100)
+    {threads, memory} = {threads(), rss_kb()}
+    for _ <- 1..500, do: cycle.()
+    :erlang.garbage_collect()
+    Process.sleep(200)
+    assert threads() <= threads + 2
+    assert rss_kb() - memory < 40_000
+    receive_all()
+  end
+
+  defp threads, do: length(File.ls!("/proc/self/task"))
+
+  defp rss_kb do
+    [_, kb] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
+    String.to_integer(kb)
+  end
+
+  test "a killed owner is replaced by one that opens the same directory" do
+    dir = fresh_dir()
+    store = fresh_store(durability: :always, data_dir: dir)
+    :ok = Concord.put("a", 1, store: store)
+    Process.exit(Process.whereis(store), :kill)
+    assert {:ok, 1} = eventually(fn -> Concord.get("a", store: store) end)
+    assert :ok = eventually(fn -> Concord.put("a", 2, store: store) end)
+  end
+
+  test "the library can be loaded again while stores are open" do
+    store = fresh_store()
+    :ok = Concord.put("a", :before, store: store)
+    {:module, Native} = :code.load_file(Native)
+    assert {:ok, :before} = Concord.get("a", store: store)
+    assert :ok = Concord.put("a", :after, store: store)
+    :code.purge(Native)
+    {:module, Native} = :code.load_file(Native)
+    :code.purge(Native)
+    assert {:ok, :after} = Concord.get("a", store: store)
+  end
+
+  describe "schedulers" do
+    # A scheduler that is held up holds up all its processes. The VM reports what ran for 20 ms at a stretch on a normal
+    # one; the same work inline would take far longer.
+    test "large values, wide maps and whole stores do not hold one up" do
+      store = fresh_store()
+      random = :crypto.strong_rand_bytes(7_000_000)
+      many = for i <- 1..400_000, do: {i, "value"}
+      text = String.duplicate("compressible ", 1_000_000)
+      for i <- 1..20, do: {:ok, _} = Concord.put_many(for(j <- 1..500, do: {"k#{i}:#{j}", j}), store: store)
+
+      stretches =
+        watch(fn ->
+          for {key, value} <- [random: random, many: many, text: text] do
+            key = Atom.to_string(key)
+            :ok = Concord.put(key, value, store: store)
+            {:ok, _} = Concord.get(key, store: store)
+            {:ok, _} = Concord.get_with_ttl(key, store: store)
+            {:ok, _} = Concord.get_many([key], store: store)
+          end
+
+          {:ok, _} = Concord.get_all(store: store)
+          {:ok, encoded} = Native.encode(many)
+          {:ok, _} = Native.decode(encoded)
+        end)
+
+      assert stretches == []
+    end
+
+    test "small values do not either" do
+      store = fresh_store()
+      just_inline = for i <- 1..7_000, do: {i, 1}
+
+      stretches =
+        watch(fn ->
+          for i <- 1..200 do
+            :ok = Concord.put("a#{i}", just_inline, store: store, compress: false)
+            {:ok, _} = Concord.get("a#{i}", store: store)
+          end
+        end)
+
+      assert stretches == []
+    end
+
+    defp watch(work) do
+      collector = spawn_link(fn -> collect([]) end)
+      old = :erlang.system_monitor(collector, [{:long_schedule, 20}])
+      worker = Task.async(work)
+      Task.await(worker, 120_000)
+      :erlang.system_monitor(old)
+      send(collector, {:give, self()})
+
+      receive do
+        {:stretches, stretches} ->
+          # What other processes do meanwhile is theirs.
+          for {:monitor, pid, :long_schedule, info} <- stretches, pid == worker.pid, in_native?(info), do: info
+      after
+        5_000 -> flunk("no answer")
+      end
+    end
+
+    defp in_native?(info) do
+      Enum.any?([info[:in], info[:out]], &match?({Concord.Native, _, _}, &1))
+    end
+
+    defp collect(messages) do
+      receive do
+        {:give, to} -> send(to, {:stretches, messages})
+        message -> collect([message | messages])
+      end
+    end
+  end
+
+  defp open_in_memory do
+    Native.open({nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864})
+  end
+
+  defp eventually(attempt, tries \\ 100) do
+    case attempt.() do
+      {:error, _} when tries > 0 ->
+        Process.sleep(50)
+        eventually(attempt, tries - 1)
+
+      answer ->
+        answer
+    end
+  end
+end
