@@ -62,7 +62,7 @@ native = Extension(
     libraries=SYSTEM_LIBRARIES,
     extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
     # Nothing of the core is exported; its threads must never find their code unmapped.
-    extra_link_args=["-Wl,--exclude-libs,ALL", "-Wl,--gc-sections", "-Wl,-z,nodelete"],
+    extra_link_args=["-Wl,--exclude-libs,ALL", "-Wl,--gc-sections", "-Wl,-z,nodelete", "-Wl,-s"],
     py_limited_api=True,
 )
 
