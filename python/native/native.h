@@ -212,6 +212,20 @@ typedef struct {
     size_t first_len;
 } lent;
 
+/* Reads that wait at all wait no longer than this with the GIL, and in slices of SLICE_MS without it. */
+#define READ_MS_INLINE 1
+#define SLICE_MS 100
+
+/* How long a waiting read goes on; `options` is for its next slice. */
+typedef struct {
+    concord_read_options options;
+    uint64_t deadline_ms;
+} patience;
+
+patience patience_of(const concord_read_options *options);
+/* Whether there is time for another slice; handles signals, which may set an exception and end it. */
+bool patience_left(patience *p);
+
 /* A concord_read_fn; `context` is an array of lent. */
 void lend(void *context, size_t index, concord_bytes value, uint64_t revision, uint64_t ttl_ms);
 /* The value that was lent, as a new reference; frees what was copied. */

@@ -1,5 +1,7 @@
 /*
  * reads.c: reads of single and several keys. Local reads take less time than handing over the GIL, so they keep it.
+ * A read that turns out to have to wait for others is begun again without it, in slices between which signals are
+ * handled.
  *
  * The library lends a record to a callback. A scalar becomes its object right there; anything larger in shape is
  * copied out and decoded when the record was given back, because decoding it may run Python code.
@@ -49,6 +51,23 @@ PyObject *lent_record(lent *l) {
     return value == NULL ? NULL : PyObject_CallFunction(g.record, "NKN", value, l->revision, ttl_to_object(l->ttl_ms));
 }
 
+patience patience_of(const concord_read_options *options) {
+    patience p = {.options = CONCORD_READ_OPTIONS_INIT};
+    if (options != NULL)
+        p.options = *options;
+    p.deadline_ms = now_ms() + (p.options.timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : p.options.timeout_ms);
+    return p;
+}
+
+bool patience_left(patience *p) {
+    uint64_t now = now_ms();
+    if (now >= p->deadline_ms || PyErr_CheckSignals() < 0)
+        return false;
+    uint64_t left = p->deadline_ms - now;
+    p->options.timeout_ms = left < SLICE_MS ? left : SLICE_MS;
+    return true;
+}
+
 static PyObject *missing(PyObject *key) {
     PyObject *text = PyObject_Repr(key);
     const char *utf8 = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(text, NULL);
@@ -58,13 +77,39 @@ static PyObject *missing(PyObject *key) {
     return NULL;
 }
 
-/* Reads one key: 1 there, 0 not there, -1 with an exception set. */
-static int read_key(PyObject *self, PyObject *key, const concord_read_options *options, concord_read_fn read, lent *l) {
+/* One slice of a read that waits, without the GIL; it copies what it reads. */
+static concord_status slice_of_record(const store *s, concord_bytes key, const concord_read_options *options, lent *l) {
+    concord_record record;
+    concord_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = concord_get_record(s->db, key, options, &record);
+    Py_END_ALLOW_THREADS
+    if (status == CONCORD_OK && l != NULL)
+        lend(l, 0, (concord_bytes){record.value.data, record.value.len}, record.revision, record.ttl_ms);
+    concord_record_free(&record);
+    return status;
+}
+
+/* Reads one key: 1 there, 0 not there, -1 with an exception set. Without `l` it only looks whether it is there. */
+static int read_key(PyObject *self, PyObject *key, const concord_read_options *options, lent *l) {
+    static const concord_read_options defaults = CONCORD_READ_OPTIONS_INIT;
     store *s = (store *)self;
     concord_bytes bytes;
     if (!store_usable(s) || key_of_object(key, &bytes) < 0)
         return -1;
-    concord_status status = concord_read(s->db, bytes, options, read, l);
+    concord_read_options hurried = options == NULL ? defaults : *options;
+    hurried.timeout_ms = READ_MS_INLINE;
+    concord_status status = concord_read(s->db, bytes, &hurried, l == NULL ? NULL : lend, l);
+    if (status == CONCORD_TIMEOUT) {
+        patience p = patience_of(options);
+        while (status == CONCORD_TIMEOUT && patience_left(&p)) {
+            if (!store_usable(s))
+                return -1;
+            status = slice_of_record(s, bytes, &p.options, l);
+        }
+        if (PyErr_Occurred())
+            return -1;
+    }
     if (status == CONCORD_OK)
         return 1;
     return status == CONCORD_NOT_FOUND ? 0 : (raise_status(status), -1);
@@ -93,7 +138,7 @@ PyObject *store_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
     }
     uint8_t first[COPY_INLINE];
     lent l = {.first = first, .first_len = sizeof first};
-    int there = read_key(self, in[0], given, lend, &l);
+    int there = read_key(self, in[0], given, &l);
     if (there == 1)
         return lent_value(&l);
     if (there < 0)
@@ -106,11 +151,11 @@ PyObject *store_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
 PyObject *store_get_item(PyObject *self, PyObject *key) {
     uint8_t first[COPY_INLINE];
     lent l = {.first = first, .first_len = sizeof first};
-    int there = read_key(self, key, NULL, lend, &l);
+    int there = read_key(self, key, NULL, &l);
     return there == 1 ? lent_value(&l) : there == 0 ? missing(key) : NULL;
 }
 
-int store_contains(PyObject *self, PyObject *key) { return read_key(self, key, NULL, NULL, NULL); }
+int store_contains(PyObject *self, PyObject *key) { return read_key(self, key, NULL, NULL); }
 
 /* Reads the key that these arguments name, which must be there. */
 static int read_record(PyObject *self, const char *verb_name, arguments given, lent *l) {
@@ -119,7 +164,7 @@ static int read_record(PyObject *self, const char *verb_name, arguments given, l
     concord_read_options options;
     if (sort_arguments(verb_name, names, 1, 1, given, in) < 0 || read_options(in[1], in[2], &options) < 0)
         return -1;
-    int there = read_key(self, in[0], &options, lend, l);
+    int there = read_key(self, in[0], &options, l);
     if (there == 0)
         missing(in[0]);
     return there == 1 ? 0 : -1;
@@ -167,6 +212,44 @@ static int several(PyObject *given, PyObject **list, concord_bytes **keys, size_
     return 0;
 }
 
+/* One slice of a read of several keys that waits, without the GIL. */
+static concord_status slice_of_records(const store *s, const concord_bytes *keys, size_t count,
+                                       const concord_read_options *options, lent *lents) {
+    concord_record *records = PyMem_Calloc(count + 1, sizeof *records);
+    concord_status status;
+    if (records == NULL)
+        return PyErr_NoMemory(), CONCORD_INTERNAL;
+    Py_BEGIN_ALLOW_THREADS
+    status = concord_get_many(s->db, keys, count, options, records);
+    Py_END_ALLOW_THREADS
+    for (size_t i = 0; status == CONCORD_OK && i < count; i++) {
+        const concord_record *r = &records[i];
+        if (r->value.data != NULL)
+            lend(lents, i, (concord_bytes){r->value.data, r->value.len}, r->revision, r->ttl_ms);
+    }
+    concord_records_free(records, count);
+    PyMem_Free(records);
+    return status;
+}
+
+static int read_several(store *s, const concord_bytes *keys, size_t count, const concord_read_options *options,
+                        lent *lents) {
+    concord_read_options hurried = *options;
+    hurried.timeout_ms = READ_MS_INLINE;
+    concord_status status = concord_read_many(s->db, keys, count, &hurried, lend, lents);
+    if (status == CONCORD_TIMEOUT) {
+        patience p = patience_of(options);
+        while (status == CONCORD_TIMEOUT && patience_left(&p)) {
+            if (!store_usable(s))
+                return -1;
+            status = slice_of_records(s, keys, count, &p.options, lents);
+        }
+    }
+    if (status != CONCORD_OK && !PyErr_Occurred())
+        raise_status(status);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 PyObject *store_get_many(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
     static const char *const names[] = {"keys", "consistency", "timeout", NULL};
     store *s = (store *)self;
@@ -184,11 +267,8 @@ PyObject *store_get_many(PyObject *self, PyObject *const *args, Py_ssize_t count
         PyErr_NoMemory();
         goto done;
     }
-    concord_status status = concord_read_many(s->db, keys, wanted, &options, lend, lents);
-    if (status != CONCORD_OK) {
-        raise_status(status);
+    if (read_several(s, keys, wanted, &options, lents) < 0)
         goto done;
-    }
     found = PyDict_New();
     for (size_t i = 0; found != NULL && i < wanted; i++) {
         if (!lents[i].is_there)

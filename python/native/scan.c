@@ -53,6 +53,28 @@ static int bound_of(PyObject *object, concord_bytes *bound) {
     return 0;
 }
 
+/* Opens a scan; a barrier that takes longer than a moment is waited for without the GIL. */
+static int open_scan(store *s, concord_scan_options *options, concord_scan **out) {
+    concord_read_options reading = CONCORD_READ_OPTIONS_INIT;
+    reading.timeout_ms = options->timeout_ms;
+    options->timeout_ms = READ_MS_INLINE;
+    concord_status status = concord_scan_open(s->db, options, out);
+    if (status == CONCORD_TIMEOUT) {
+        patience p = patience_of(&reading);
+        while (status == CONCORD_TIMEOUT && patience_left(&p)) {
+            if (!store_usable(s))
+                return -1;
+            options->timeout_ms = p.options.timeout_ms;
+            Py_BEGIN_ALLOW_THREADS
+            status = concord_scan_open(s->db, options, out);
+            Py_END_ALLOW_THREADS
+        }
+    }
+    if (status != CONCORD_OK && !PyErr_Occurred())
+        raise_status(status);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
 PyObject *store_scan(PyObject *self, PyObject *args) {
     store *s = (store *)self;
     PyObject *prefix, *start, *stop, *consistency;
@@ -69,11 +91,8 @@ PyObject *store_scan(PyObject *self, PyObject *args) {
     made->scan = NULL;
     made->generation = fork_generation;
     made->kind = kind;
-    concord_status status = concord_scan_open(s->db, &options, &made->scan);
-    if (status != CONCORD_OK) {
-        Py_DECREF(made);
-        return raise_status(status);
-    }
+    if (open_scan(s, &options, &made->scan) < 0)
+        Py_CLEAR(made);
     return (PyObject *)made;
 }
 
@@ -115,9 +134,10 @@ Py_ssize_t store_length(PyObject *self) {
     concord_item item;
     if (!store_usable(s))
         return -1;
-    concord_status status = concord_scan_open(s->db, NULL, &handle);
-    if (status != CONCORD_OK)
-        return raise_status(status), -1;
+    concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+    if (open_scan(s, &options, &handle) < 0)
+        return -1;
+    concord_status status = CONCORD_OK;
     Py_ssize_t count = 0;
     while (status == CONCORD_OK && PyErr_CheckSignals() == 0) {
         Py_BEGIN_ALLOW_THREADS

@@ -9,7 +9,6 @@
 #include <sched.h>
 #include <string.h>
 
-#define SLICE_MS 100
 #define SPINS 64
 /* Larger requests are submitted without the GIL: checking and compressing them takes its time. */
 #define SUBMIT_BYTES_INLINE 16384

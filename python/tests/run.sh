@@ -9,6 +9,6 @@ venv=.venv
 run=$venv/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 "$run" -m pip install --quiet --requirement python/tests/requirements.txt
-"$run" -m pip install --quiet --no-build-isolation --no-deps --force-reinstall ./python
+CFLAGS="-Werror ${CFLAGS:-}" "$run" -m pip install --quiet --no-build-isolation --no-deps --force-reinstall ./python
 cd python
 exec "../$run" -m pytest "$@"

@@ -11,8 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from concord_kv import ABSENT, ConcordError, Db, Struct, _native
 from conftest import golden
+
+from concord_kv import ABSENT, ConcordError, Db, Struct, _native
 
 
 @dataclass

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-
-import concord_kv
 from conftest import ROOT
 from script import read_script, run_step
+
+import concord_kv
 
 SCRIPTS = sorted((ROOT / "tests" / "conformance").glob("*.txt"))
 

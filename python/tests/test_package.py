@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
 import concord_kv
 from concord_kv import _native, aio, values
-from conftest import ROOT
 
 NATIVE = Path(_native.__file__)
 

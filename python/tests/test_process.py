@@ -255,7 +255,8 @@ def test_an_await_that_gets_no_answer_in_time_has_an_unknown_outcome(slow_disk, 
         async def main():
             db = await aio.open(os.environ["DIRECTORY"])
             open(os.environ["HANG"], "w").close()
-            for call in (db.put("a", 1, timeout=0.3), db.increment("n", timeout=0.2), db.delete_many(["a"], timeout=0.3)):
+            calls = [db.put("a", 1, timeout=0.3), db.increment("n", timeout=0.2), db.delete("a", timeout=0.3)]
+            for call in calls:
                 try:
                     await call
                 except UnknownOutcomeError:

@@ -13,11 +13,11 @@ from enum import IntEnum
 from zoneinfo import ZoneInfo
 
 import pytest
+from conftest import golden
+from script import same
 
 from concord_kv import Atom, InvalidValueError, Struct, ValueTooLargeError
 from concord_kv._native import decode, encode
-from conftest import golden
-from script import same
 
 # What Python's own classes cannot tell apart or cannot hold, and why.
 NOT_EXACT = {
@@ -115,7 +115,7 @@ def test_subclasses_count_as_what_they_are():
     class Colour(IntEnum):
         RED = 1
 
-    pair = namedtuple("pair", "a b")  # noqa: PYI024
+    pair = namedtuple("pair", "a b")
     assert decode(encode(Colour.RED)) == 1
     assert decode(encode(pair(1, 2))) == (1, 2)
     assert decode(encode(OrderedDict(a=1))) == {"a": 1}
@@ -124,7 +124,7 @@ def test_subclasses_count_as_what_they_are():
 
 def test_a_set_has_the_same_bytes_however_it_was_made():
     words = [f"word {number}" for number in range(100)]
-    assert encode(set(words)) == encode(set(reversed(words)))
+    assert encode(set(words)) == encode({*words[50:], *words[:50]})
 
 
 def test_a_moment_in_a_zone_keeps_its_zone_also_when_the_clock_is_set_back():

@@ -12,7 +12,7 @@ str (UTF-8) or bytes. ``concord_kv.aio`` has the same verbs as coroutines.
 """
 
 from concord_kv._native import version as _version
-from concord_kv.db import Db, open  # noqa: A004
+from concord_kv.db import Db, open
 from concord_kv.errors import (
     AlreadyExistsError,
     BatchTooLargeError,

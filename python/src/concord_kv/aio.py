@@ -91,7 +91,7 @@ class AioDb:
         default: Any = None,
         *,
         consistency: Consistency | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> Any:
         """Value of a key, or ``default`` when it is missing or has expired."""
         return self._db.get(key, default, consistency=consistency, timeout=timeout)
@@ -165,7 +165,7 @@ class AioDb:
         ttl: float | None = None,
         *,
         compress: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> None:
         """Store a value. Without a TTL (seconds) an old TTL of the key is removed."""
         await self._queue.put(key, value, ttl, compress=compress, timeout=timeout)
@@ -183,7 +183,7 @@ class AioDb:
         ttl: float | None = None,
         *,
         compress: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> None:
         """Store a value if the key does not exist. Raises AlreadyExistsError."""
         await self._queue.put_new(key, value, ttl, compress=compress, timeout=timeout)
@@ -198,7 +198,7 @@ class AioDb:
         revision: int | None = None,
         ttl: float | None = None,
         compress: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> None:
         """Store a value if a condition holds; see :meth:`concord_kv.Db.put_if`. The function may be a coroutine's."""
         options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout}
@@ -212,7 +212,7 @@ class AioDb:
             except ConditionFailedError:
                 continue
 
-    async def delete(self, key: Key, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def delete(self, key: Key, *, timeout: float | None = None) -> None:
         """Remove a key; a missing one is fine."""
         await self._queue.delete(key, timeout=timeout)
 
@@ -223,7 +223,7 @@ class AioDb:
         expected: Any = UNSET,
         condition: Callable[[Any], object] | None = None,
         revision: int | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> None:
         """Remove a key if a condition holds; see :meth:`concord_kv.Db.put_if`."""
         native = native_condition(expected, condition, revision)
@@ -253,12 +253,12 @@ class AioDb:
         *,
         initial: int = 0,
         ttl: float | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> int:
         """Add to an integer atomically and answer the sum; a missing key counts as ``initial`` first."""
         return await self._queue.increment(key, by, initial=initial, ttl=ttl, timeout=timeout)
 
-    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None) -> None:
         """Make the remaining lifetime of an existing key ``ttl`` seconds. Raises NotFoundError."""
         await self._queue.touch(key, ttl, timeout=timeout)
 
@@ -268,7 +268,7 @@ class AioDb:
         *,
         ttl: float | None = None,
         compress: bool | None = None,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> None:
         """Store up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."""
         await self._queue.put_many(items, ttl=ttl, compress=compress, timeout=timeout)
@@ -277,7 +277,7 @@ class AioDb:
         """Store up to 500 records that live for ``ttl`` seconds, all or none."""
         await self._queue.put_many(pairs_with_ttl(items, ttl))
 
-    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None) -> None:  # noqa: ASYNC109
+    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None) -> None:
         """Remove up to 500 keys, all or none."""
         await self._queue.delete_many(keys, timeout=timeout)
 
@@ -285,7 +285,7 @@ class AioDb:
         self,
         items: Mapping[Any, float] | Iterable[tuple[Key, float]],
         *,
-        timeout: float | None = None,  # noqa: ASYNC109
+        timeout: float | None = None,
     ) -> dict[Key, bool]:
         """Set the remaining lifetimes of up to 500 keys; for each whether it existed."""
         listed = touch_items(items)
@@ -338,7 +338,7 @@ async def paced(iterator: Iterator[T]) -> AsyncIterator[T]:
             await asyncio.sleep(0)
 
 
-def open(  # noqa: A001
+def open(
     path: Path | None = None,
     *,
     durability: Durability | None = None,

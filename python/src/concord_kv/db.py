@@ -284,7 +284,7 @@ class Db(_native.Store):
         return members
 
 
-def open(  # noqa: A001
+def open(
     path: Path | None = None,
     *,
     durability: Durability | None = None,
