@@ -19,7 +19,7 @@ help: ## this table
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: tools build ## one store through five languages and kill -9, in about a minute
+demo: tools build ## one store through four languages and kill -9, in about a minute
 	@tests/demo/run.sh
 
 .PHONY: test test-rust test-c test-python test-elixir test-readme

@@ -14,7 +14,7 @@ rust() { cargo bench --locked --quiet --bench rust; }
 
 c() {
     cc -std=c11 -D_GNU_SOURCE -O2 -Wall -Wextra -Iinclude benches/c/bench.c -o "$lines/bench-c" \
-        -L"$release" -lconcord_kv -Wl,-rpath,"$release" && "$lines/bench-c"
+        "$release/libconcord_kv.a" -lpthread -ldl -lrt -lm && "$lines/bench-c"
 }
 
 python() {

@@ -31,7 +31,7 @@ for language in c cpp python elixir sh; do
 done
 
 in_folder() { (cd "$work/$1" && shift && "$@"); }
-native=(-I"$root/include" -L"$release" -lconcord_kv -Wl,-rpath,"$release")
+native=(-I"$root/include" "$release/libconcord_kv.a" -lpthread -ldl -lrt -lm)
 
 cp "$work/c/quickstart" "$work/c/quickstart.c"
 cc -std=c99 -Wall -Wextra -Werror "$work/c/quickstart.c" -o "$work/c/program" "${native[@]}"
@@ -44,12 +44,12 @@ expect C++ "$(in_folder cpp ./program)" '{"name":"Ada"}'
 .venv/bin/python -c 'import concord_kv' 2>/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check ./python
 expect Python "$(in_folder python "$root/.venv/bin/python" quickstart)" "Ada visit 1"
 
+(cd elixir && mix compile)
 { cat "$work/elixir/quickstart" && echo 'IO.puts("done")'; } >"$work/elixir/quickstart.exs"
-expect Elixir "$(cd elixir && CONCORD_DATA_DIR=$work/elixir/data mix run "$work/elixir/quickstart.exs")" "done"
+expect Elixir "$(cd elixir && CONCORD_DATA_DIR=$work/elixir/data mix run --no-compile "$work/elixir/quickstart.exs")" "done"
 
 expect "command line" "$(PATH=$release:$PATH in_folder sh bash -e quickstart)" "hello" "records"
 
-cargo build --locked --release --quiet --example quickstart
-expect Rust "$("$release/examples/quickstart" "$work/rust")" "this is visit 1" "- lock:report" "- user:1"
+expect Rust "$(cargo run --locked --quiet --example quickstart -- "$work/rust")" "this is visit 1" "- lock:report" "- user:1"
 
 echo "README: $passed passed, 0 failed"
