@@ -128,10 +128,9 @@ impl Config {
         if let (true, Some(text)) = (level_is_unset, variable("CONCORD_READ_CONSISTENCY")) {
             self.default_read_consistency = parse_consistency(&text)?;
         }
-        if let Some(text) = variable("CONCORD_AUTH_ENABLED") {
-            if !matches!(text.as_str(), "" | "false" | "0") {
-                return Err(invalid("CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it"));
-            }
+        let auth = variable("CONCORD_AUTH_ENABLED").unwrap_or_default();
+        if !matches!(auth.as_str(), "" | "false" | "0") {
+            return Err(invalid("CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it"));
         }
         Ok(self)
     }

@@ -7,9 +7,8 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use openraft::Raft;
 use openraft::errors::ClientWriteError;
@@ -270,7 +269,7 @@ impl Drop for Flight {
 fn poll_once_or_spawn(runtime: &Handle, future: impl Future<Output = ()> + Send + 'static) {
     let mut future = Box::pin(future);
     let mut context = Context::from_waker(Waker::noop());
-    if let Poll::Pending = pin!(&mut future).poll(&mut context) {
+    if future.as_mut().poll(&mut context).is_pending() {
         runtime.spawn(future);
     }
 }

@@ -166,7 +166,7 @@ impl Generator {
         let revision = self.random.below(50);
         let this = &*self;
         let key = |n: u64| this.keys[n as usize % this.keys.len()].as_slice();
-        let deadline = |n: u64| (n % 3 == 0).then_some(stamp_ms + 1 + n / 3 % 5_000);
+        let deadline = |n: u64| n.is_multiple_of(3).then_some(stamp_ms + 1 + n / 3 % 5_000);
         let item = |n: u64| PutItem {
             key: key(n),
             stored: &this.sealed[(n >> 16) as usize % this.sealed.len()],

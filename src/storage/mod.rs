@@ -25,11 +25,13 @@ mod snapshot;
 mod tests;
 
 pub(crate) use data_dir::{DataDir, Identity};
-pub(crate) use files::{Files, RealFiles, StoredFile};
-pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload, Recovery};
+#[cfg(test)]
+pub(crate) use files::Files;
+pub(crate) use files::RealFiles;
+pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
 pub(crate) use mem_files::MemFiles;
-pub(crate) use snapshot::{SnapshotFile, SnapshotReader, SnapshotReceiver, SnapshotStore, SnapshotWriter};
+pub(crate) use snapshot::{SnapshotFile, SnapshotStore};
 
 /// An error of kind `io` that says what was tried on which file.
 fn io_failed(action: &str, path: &Path, cause: io::Error) -> Error {

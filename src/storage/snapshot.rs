@@ -8,13 +8,12 @@
 //! - The end part holds the number of blocks and bytes; nothing may follow it.
 //! - A snapshot has its final name only when it is whole and durable.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::data_dir::{DataDir, Identity, check_format};
-use super::files::{Files, StoredFile};
+use super::files::StoredFile;
 use super::{damaged, io_failed};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -75,11 +74,6 @@ impl SnapshotStore {
         writer.draft.append(&head)?;
         writer.write_part(HEADER, header)?;
         Ok(writer)
-    }
-
-    /// Begins to take over a snapshot from another node of the cluster, byte for byte.
-    pub(crate) fn receive(&self) -> Result<SnapshotReceiver<'_>> {
-        Ok(SnapshotReceiver { draft: self.draft()? })
     }
 
     fn draft(&self) -> Result<Draft<'_>> {
@@ -206,32 +200,6 @@ impl SnapshotWriter<'_> {
     }
 }
 
-/// A snapshot that comes from another node. Dropped before `finish`, it leaves nothing behind.
-pub(crate) struct SnapshotReceiver<'a> {
-    draft: Draft<'a>,
-}
-
-impl SnapshotReceiver<'_> {
-    /// Adds the next bytes of the file.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<()> {
-        self.draft.append(bytes)
-    }
-
-    /// Bytes taken so far.
-    pub(crate) fn received(&self) -> u64 {
-        self.draft.written + self.draft.buffer.len() as u64
-    }
-
-    /// Verifies all of it and makes it the newest snapshot.
-    pub(crate) fn finish(mut self) -> Result<SnapshotFile> {
-        self.draft.flush()?;
-        let file = self.draft.file.clone().ok_or_else(|| Error::from(ErrorKind::Internal))?;
-        let identity = self.draft.store.data_dir.identity();
-        SnapshotFile::load(self.draft.number, self.draft.temp.clone(), file, identity)?.verify()?;
-        self.draft.finish()
-    }
-}
-
 /// A whole snapshot; stays readable while it is held, even when a newer one replaces it.
 #[derive(Clone)]
 pub(crate) struct SnapshotFile {
@@ -258,14 +226,6 @@ impl SnapshotFile {
         self.bytes
     }
 
-    /// Raw bytes for another node; fewer than `count` only at the end.
-    pub(crate) fn chunk(&self, offset: u64, count: usize) -> Result<Vec<u8>> {
-        let mut chunk = vec![0; self.bytes.saturating_sub(offset).min(count as u64) as usize];
-        let read = self.file.read_at(&mut chunk, offset).map_err(|error| io_failed("read", &self.path, error))?;
-        chunk.truncate(read);
-        Ok(chunk)
-    }
-
     /// Reads it from the beginning.
     pub(crate) fn open(&self) -> Result<SnapshotReader> {
         let mut reader = SnapshotReader {
@@ -282,13 +242,6 @@ impl SnapshotFile {
             _ => return Err(damaged(&self.path, HEAD_BYTES, "the header is missing")),
         }
         Ok(reader)
-    }
-
-    /// Reads all of it; an error if anything is damaged or missing.
-    pub(crate) fn verify(&self) -> Result<()> {
-        let mut reader = self.open()?;
-        while reader.next_block()?.is_some() {}
-        Ok(())
     }
 }
 

@@ -146,9 +146,4 @@ impl Sizes {
     pub(super) fn bytes(&self) -> u64 {
         self.samples.front().map_or(0, |&(_, total)| self.total - total)
     }
-
-    pub(super) fn bytes_since(&self, index: u64) -> u64 {
-        let after = self.samples.partition_point(|&(sampled, _)| sampled <= index.saturating_add(1));
-        self.samples.get(after.saturating_sub(1)).map_or(0, |&(_, total)| self.total - total)
-    }
 }

@@ -225,11 +225,6 @@ impl Log {
         self.handle.committer.state().sizes.bytes()
     }
 
-    /// Bytes of the log after this index, within some 16 KiB.
-    pub(crate) fn bytes_since(&self, index: u64) -> u64 {
-        self.handle.committer.state().sizes.bytes_since(index)
-    }
-
     /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space that was
     /// reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while there is room in the
     /// current segment; it waits (250 ms at most) when the next one is just being made. Ask before each append: what is

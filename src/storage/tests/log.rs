@@ -103,7 +103,7 @@ fn a_purge_frees_segments_and_the_ballot_survives_it() {
     now(|done| log.save_ballot(ballot, done)).unwrap();
     fill(&log, 0..400);
     let (bytes, before) = (log.bytes(), files.paths().len());
-    assert!(bytes > 400 * 80 && log.bytes_since(390) < bytes / 2);
+    assert!(bytes > 400 * 80);
     now(|done| log.purge(at(1, 380), done)).unwrap();
     // The files go after the answer and before the next one.
     append(&log, vec![usual(400)]).unwrap();

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::ErrorKind;
-use crate::storage::{SnapshotFile, SnapshotReader};
+use crate::storage::SnapshotFile;
+use crate::storage::snapshot::SnapshotReader;
 
 fn store(files: &MemFiles) -> SnapshotStore {
     SnapshotStore::open(&data_dir(files).unwrap()).unwrap()
@@ -126,41 +127,4 @@ fn ten_thousand_changed_bytes_are_all_noticed() {
     files.set_content(&path, [&good[..], &[0]].concat());
     let longer = SnapshotStore::open(&opened).and_then(|store| read(&store.latest().unwrap()));
     assert!(longer.is_err());
-}
-
-#[test]
-fn one_from_another_node_is_verified_before_it_counts() {
-    let (here, there) = (MemFiles::default(), MemFiles::default());
-    let other = Identity { node_id: 8, ..OWNER };
-    let other_dir = DataDir::open(Path::new(DIR), Arc::new(there), || other).unwrap();
-    let theirs = SnapshotStore::open(&other_dir).unwrap();
-    let sent = write(&theirs, b"theirs", &blocks(6, 90_000)).unwrap();
-    let mine = store(&here);
-    write(&mine, b"mine", &[]).unwrap();
-
-    let send = |spoil: Option<u64>| {
-        let mut receiver = mine.receive().unwrap();
-        while receiver.received() < sent.bytes() {
-            let mut chunk = sent.chunk(receiver.received(), 65_536).unwrap();
-            if let Some(place) = spoil.and_then(|place| place.checked_sub(receiver.received()))
-                && let Some(byte) = chunk.get_mut(place as usize)
-            {
-                *byte ^= 1;
-            }
-            receiver.append(&chunk).unwrap();
-        }
-        receiver.finish()
-    };
-    assert_eq!(send(Some(300_000)).err().unwrap().kind(), ErrorKind::Corrupt);
-    assert_eq!(read(&mine.latest().unwrap()).unwrap().0, b"mine");
-    assert_eq!(snapshot_paths(&here).len(), 1);
-    send(None).unwrap();
-    assert_eq!(read(&mine.latest().unwrap()).unwrap(), (b"theirs".to_vec(), blocks(6, 90_000)));
-
-    let stranger = Identity { cluster_id: 5, node_id: 8 };
-    let strange_dir = DataDir::open(Path::new(DIR), Arc::new(MemFiles::default()), || stranger).unwrap();
-    let foreign = write(&SnapshotStore::open(&strange_dir).unwrap(), b"", &[]).unwrap();
-    let mut receiver = mine.receive().unwrap();
-    receiver.append(&foreign.chunk(0, 10_000).unwrap()).unwrap();
-    assert!(receiver.finish().err().unwrap().message().contains("belongs to another cluster"));
 }
