@@ -26,8 +26,9 @@ pub(super) struct Committer {
     work: Condvar,
     /// Length of the queue, for the thread that looks for work without the lock.
     queued: AtomicUsize,
-    /// Bytes of the current segment that are neither used nor spoken for.
-    free: AtomicU64,
+    /// Copies of the state's `room` and `queued_bytes`, for `has_room`.
+    room: AtomicU64,
+    queued_bytes: AtomicU64,
     /// None in memory.
     writer: Option<Mutex<Writer>>,
     spares: Option<Arc<Spares>>,
@@ -49,7 +50,8 @@ impl Committer {
         Committer {
             work: Condvar::new(),
             queued: AtomicUsize::new(0),
-            free: AtomicU64::new(state.room),
+            room: AtomicU64::new(state.room),
+            queued_bytes: AtomicU64::new(0),
             state: Mutex::new(state),
             spares: writer.as_ref().map(|writer| writer.spares.clone()),
             writer: writer.map(Mutex::new),
@@ -87,7 +89,7 @@ impl Committer {
         let mut state = self.state();
         state.apply(change, done);
         self.queued.store(state.queue.len(), Ordering::Release);
-        self.publish_free(&state);
+        self.publish_room(&state);
         if state.writing {
             return;
         }
@@ -159,7 +161,7 @@ impl Committer {
             {
                 let mut state = self.state();
                 state.queued_bytes -= bytes;
-                self.publish_free(&state);
+                self.publish_room(&state);
             }
             if let (Err(error), false) = (&outcome, is_closed) {
                 self.fail(error);
@@ -350,20 +352,23 @@ impl Committer {
         }
     }
 
-    fn publish_free(&self, state: &State) {
-        self.free.store(state.room.saturating_sub(state.queued_bytes), Ordering::Release);
+    fn publish_room(&self, state: &State) {
+        self.room.store(state.room, Ordering::Release);
+        self.queued_bytes.store(state.queued_bytes, Ordering::Release);
     }
 
     /// See `Log::has_room`.
     pub(super) fn has_room(&self, payload_bytes: usize) -> bool {
         let Some(spares) = &self.spares else { return true };
-        let wanted = frame::entry_bytes(payload_bytes) + RESERVE_BYTES.min(self.options.segment_bytes / 16);
-        if self.free.load(Ordering::Acquire) >= wanted {
+        let wanted = frame::entry_bytes(payload_bytes)
+            + RESERVE_BYTES.min(self.options.segment_bytes / 16)
+            + self.queued_bytes.load(Ordering::Acquire);
+        let needed = wanted + SEGMENT_HEAD_BYTES;
+        if wanted <= self.room.load(Ordering::Acquire) || needed <= spares.ready_bytes() {
             return true;
         }
-        let needed = self.state().queued_bytes + wanted + SEGMENT_HEAD_BYTES;
         spares.prepare_ahead(needed, self.options.segment_bytes);
-        spares.is_ready(needed)
+        spares.is_expected(needed)
     }
 }
 

@@ -226,9 +226,9 @@ impl Log {
     }
 
     /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space that was
-    /// reserved is used up. It tries to reserve again at most every 200 ms. One atomic read while there is room in the
-    /// current segment; it waits (250 ms at most) when the next one is just being made. Ask before each append: what is
-    /// appended without room waits for space, and everything behind it.
+    /// reserved is used up. It tries to reserve again at most every 200 ms. Three atomic reads while there is room; it
+    /// waits (250 ms at most) when the next segment is just being made. Ask before each append: what is appended
+    /// without room waits for space, and everything behind it.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.handle.committer.has_room(bytes)
     }

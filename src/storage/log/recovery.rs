@@ -14,7 +14,7 @@ use crate::storage::files::{Files, StoredFile};
 use crate::storage::{damaged, io_failed};
 
 /// The first segment is small, so that a new store opens at once; each one after it is twice as large as the one before.
-const FIRST_SEGMENT_BYTES: u64 = 4 * 1024 * 1024;
+const FIRST_SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
 const ZERO_STEP_BYTES: u64 = 1024 * 1024;
 
 /// What opening the log found.

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -187,6 +187,8 @@ pub(super) struct Spares {
     data_dir: DataDir,
     stock: Mutex<Stock>,
     changed: Condvar,
+    /// Bytes of the spare that is ready; 0: none is.
+    ready_bytes: AtomicU64,
     closing: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -198,18 +200,19 @@ impl Spares {
         if names.iter().any(|name| name == SPARE_TEMP) {
             files.remove(&dir.join(SPARE_TEMP))?;
         }
-        let stock = if names.iter().any(|name| name == SPARE) {
+        let (stock, ready_bytes) = if names.iter().any(|name| name == SPARE) {
             let file = files.open(&dir.join(SPARE))?;
             let size = file.len()?;
-            Stock::Ready(Spare { file, size })
+            (Stock::Ready(Spare { file, size }), size)
         } else {
-            Stock::Empty
+            (Stock::Empty, 0)
         };
         Ok(Spares {
             dir,
             data_dir: data_dir.clone(),
             stock: Mutex::new(stock),
             changed: Condvar::new(),
+            ready_bytes: AtomicU64::new(ready_bytes),
             closing: AtomicBool::new(false),
             thread: Mutex::new(None),
         })
@@ -232,7 +235,7 @@ impl Spares {
         if !due || self.closing.load(Ordering::Relaxed) {
             return;
         }
-        *stock = Stock::Preparing;
+        self.put(&mut stock, Stock::Preparing);
         drop(stock);
         let size = size.max(needed);
         let spares = self.clone();
@@ -247,16 +250,26 @@ impl Spares {
         }
     }
 
-    /// Whether a spare of `needed` bytes is ready; if one is being made, waits for it for a while.
-    pub(super) fn is_ready(&self, needed: u64) -> bool {
+    /// Bytes of the spare that is ready, or 0: one atomic read.
+    pub(super) fn ready_bytes(&self) -> u64 {
+        self.ready_bytes.load(Ordering::Acquire)
+    }
+
+    /// Whether a spare of `needed` bytes is ready or can be expected: waits for one that is being made, and only for a while,
+    /// since a slow disk is not a full one.
+    pub(super) fn is_expected(&self, needed: u64) -> bool {
         let preparing = |stock: &mut Stock| matches!(stock, Stock::Preparing);
         let waited = self.changed.wait_timeout_while(self.stock(), PATIENCE, preparing);
         let stock = waited.unwrap_or_else(PoisonError::into_inner).0;
-        matches!(&*stock, Stock::Ready(spare) if spare.size >= needed)
+        match &*stock {
+            Stock::Ready(spare) => spare.size >= needed,
+            Stock::Preparing => true,
+            Stock::Empty | Stock::Failed(..) => false,
+        }
     }
 
     fn settle(&self, made: io::Result<Spare>) {
-        *self.stock() = match made {
+        let stock = match made {
             Ok(spare) => Stock::Ready(spare),
             Err(error) => {
                 if !is_full(&error) {
@@ -266,6 +279,14 @@ impl Spares {
                 Stock::Failed(Instant::now(), error)
             }
         };
+        self.put(&mut self.stock(), stock);
+    }
+
+    /// Changes the stock and tells who waits for that.
+    fn put(&self, place: &mut Stock, stock: Stock) {
+        let ready_bytes = if let Stock::Ready(spare) = &stock { spare.size } else { 0 };
+        self.ready_bytes.store(ready_bytes, Ordering::Release);
+        *place = stock;
         self.changed.notify_all();
     }
 
@@ -294,7 +315,7 @@ impl Spares {
 
     /// Makes the first segment's file.
     pub(super) fn make(&self, size: u64) -> io::Result<Spare> {
-        *self.stock() = Stock::Empty;
+        self.put(&mut self.stock(), Stock::Empty);
         self.write_spare(size, false)
     }
 
@@ -306,13 +327,14 @@ impl Spares {
         loop {
             match &*stock {
                 Stock::Ready(spare) if spare.size >= needed => {
+                    self.ready_bytes.store(0, Ordering::Release);
                     return match std::mem::replace(&mut *stock, Stock::Empty) {
                         Stock::Ready(spare) => Ok(spare),
                         _ => unreachable!("it was ready a line above"),
                     };
                 }
                 // Too small: the new one takes its name.
-                Stock::Ready(_) => *stock = Stock::Empty,
+                Stock::Ready(_) => self.put(&mut stock, Stock::Empty),
                 Stock::Empty => {
                     *stock = Stock::Preparing;
                     drop(stock);
@@ -347,8 +369,7 @@ impl Spares {
         match Arc::try_unwrap(segment) {
             Ok(segment) if wanted => {
                 self.data_dir.files().rename(&segment.path, &self.dir.join(SPARE))?;
-                *stock = Stock::Ready(Spare { file: segment.file, size: segment.size });
-                self.changed.notify_all();
+                self.put(&mut stock, Stock::Ready(Spare { file: segment.file, size: segment.size }));
                 Ok(())
             }
             Ok(segment) => self.data_dir.files().remove(&segment.path),

@@ -129,7 +129,7 @@ impl Writer {
         if sync {
             self.sync()?;
         }
-        if self.room() < self.segment.size / 4 * 3 {
+        if self.room() < self.segment.size / 8 * 7 {
             self.spares.prepare_ahead(0, self.next_size());
         }
         Ok(effects)
