@@ -18,7 +18,7 @@ c() {
 }
 
 python() {
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check ./python && .venv/bin/python benches/python/bench.py
+    .ci/tools package && .venv/bin/python benches/python/bench.py
 }
 
 elixir() { (cd elixir && mix compile && mix run --no-start ../benches/elixir/bench.exs); }

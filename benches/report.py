@@ -83,7 +83,9 @@ HEAD = ("id", "what", "figure", "baseline", "ratio", "goal", "reached")
 def plain_table(cells):
     """Columns of equal width."""
     widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 def markdown_table(cells):
@@ -91,7 +93,10 @@ def markdown_table(cells):
     lines = ["| " + " | ".join(row) + " |" for row in cells]
     lines.insert(1, "|--" * len(HEAD) + "|")
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
-    return "\n".join(lines) + f"\n\nMeasured by `make bench` on one machine ({machine}); ratios are ours / baseline in time or bytes."
+    return (
+        "\n".join(lines)
+        + f"\n\nMeasured by `make bench` on one machine ({machine}); ratios are ours / baseline in time or bytes."
+    )
 
 
 def write_readme(path, table):

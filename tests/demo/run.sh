@@ -50,7 +50,7 @@ kill_under_load() {
 }
 
 echo "Building the packages ..."
-$python -m pip install --quiet --disable-pip-version-check ./python
+.ci/tools package
 (cd elixir && mix compile)
 cc -std=c99 -O2 -Wall -Wextra -Werror -Iinclude "$here/read.c" "$release/libconcord_kv.a" -lpthread -ldl -lrt -lm -o "$work/read"
 

@@ -41,7 +41,7 @@ cp "$work/cpp/quickstart" "$work/cpp/quickstart.cpp"
 c++ -std=c++17 -Wall -Wextra -Werror "$work/cpp/quickstart.cpp" -o "$work/cpp/program" "${native[@]}"
 expect C++ "$(in_folder cpp ./program)" '{"name":"Ada"}'
 
-.venv/bin/python -c 'import concord_kv' 2>/dev/null || .venv/bin/python -m pip install --quiet --disable-pip-version-check ./python
+.ci/tools package
 expect Python "$(in_folder python "$root/.venv/bin/python" quickstart)" "Ada visit 1"
 
 (cd elixir && mix compile)
