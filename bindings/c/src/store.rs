@@ -107,6 +107,7 @@ fn status_value(status: &Status) -> Value {
         ("memory", status.memory_bytes.into()),
         ("revision", status.revision.into()),
         ("log_bytes", status.log_bytes.into()),
+        ("repaired", status.repaired.as_deref().into()),
         ("failure", status.failure.as_deref().into()),
     ]);
     object([("cluster", cluster), ("storage", storage), ("node", raft.node_id.into())])
