@@ -1,3 +1,5 @@
+# The border between the VM and the native library.
+
 defmodule Concord.BoundaryTest do
   # The border between the VM and the native library: nothing that goes wrong on one side may take the other down, and
   # no scheduler may be held up.
