@@ -1,3 +1,5 @@
+# The border between the VM and the native library.
+
 defmodule Concord.BoundaryTest do
   # The border between the VM and the native library: nothing that goes wrong on one side may take the other down, and
   # no scheduler may be held up.
@@ -122,12 +124,44 @@ defmodule Concord.BoundaryTest do
     :erlang.garbage_collect()
     Process.sleep(100)
     {threads, memory} = {threads(), rss_kb()}
-    for _ <- 1..500, do: cycle.()
+    for _ <- 1..200, do: cycle.()
     :erlang.garbage_collect()
     Process.sleep(200)
     assert threads() <= threads + 2
     assert rss_kb() - memory < 40_000
     receive_all()
+  end
+
+  @tag timeout: 300_000
+  test "a million operations leave no memory behind" do
+    store = fresh_store(durability: :memory, snapshot_log_bytes: 1024 * 1024)
+    value = %{name: "Alice", tags: [:a, "b"], at: ~U[2025-10-21 12:47:27.231034Z]}
+    :ok = Concord.put("large", String.duplicate("x", 100_000), store: store)
+
+    work = fn rounds ->
+      tasks =
+        for p <- 1..16 do
+          Task.async(fn ->
+            for i <- 1..rounds do
+              key = "#{p}:#{rem(i, 100)}"
+              :ok = Concord.put(key, value, store: store)
+              {:ok, ^value} = Concord.get(key, store: store)
+              {:ok, _} = Concord.get_with_ttl(key, store: store, consistency: :eventual)
+              {:error, :not_found} = Concord.get("missing", store: store)
+              {:error, :invalid_value} = Concord.put(key, self(), store: store)
+              if rem(i, 1000) == 0, do: {:ok, _} = Concord.get("large", store: store)
+            end
+          end)
+        end
+
+      Task.await_many(tasks, :infinity)
+      :erlang.garbage_collect()
+      Process.sleep(200)
+      rss_kb()
+    end
+
+    before = work.(3_000)
+    assert work.(10_000) - before < 64_000
   end
 
   defp threads, do: length(File.ls!("/proc/self/task"))

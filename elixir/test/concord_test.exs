@@ -1,3 +1,5 @@
+# Stories of every verb and error, and the examples of the documentation.
+
 defmodule ConcordTest do
   use Concord.StoreCase, async: false
 

@@ -1,3 +1,5 @@
+# Settings: what works, what is refused, what is only warned about.
+
 defmodule Concord.ConfigTest do
   use Concord.StoreCase, async: false
 

@@ -1,3 +1,5 @@
+# The conformance scripts, run against Elixir.
+
 defmodule Concord.ConformanceTest do
   # Promise: every face answers every step of every script alike. This is the Elixir face.
   use Concord.StoreCase, async: true

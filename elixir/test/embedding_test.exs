@@ -1,3 +1,5 @@
+# A new application that uses Concord.
+
 defmodule Concord.EmbeddingTest do
   # Promise: `{:concord, path: "..."}` in a new Mix application is all the set-up there is. It starts a store by itself,
   # which keeps what was put over a restart, without configuration and without any package.

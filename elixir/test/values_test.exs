@@ -1,3 +1,5 @@
+# Values: what is put comes back, in every language; what cannot be stored is refused.
+
 defmodule Concord.ValuesTest do
   use Concord.StoreCase, async: true
 

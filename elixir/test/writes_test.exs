@@ -1,3 +1,5 @@
+# Writes that are given up, whose caller dies, or that come all at once.
+
 defmodule Concord.WritesTest do
   # A write returns at once and its answer comes as a message: nothing may be left in a mailbox, whoever gives up or dies.
   use Concord.StoreCase, async: false
