@@ -147,3 +147,21 @@ def test_references_of_values_are_balanced():
             _ = key in db
         after = [sys.getrefcount(thing) for thing in (key, value, default, None)]
     assert all(abs(now - then) < 50 for now, then in zip(after, before, strict=True))
+
+
+def test_a_finalizer_may_use_the_store_in_the_middle_of_a_read():
+    class Noisy:
+        def __init__(self):
+            self.circle = self
+
+        def __del__(self):
+            db.put("from a finalizer", db.get("big")[:2])
+
+    with concord_kv.open() as db:
+        db.put("big", [[number, {"x": (number,)}] for number in range(2000)])
+        for _ in range(50):
+            Noisy()  # collected whenever Python likes, such as while the lists of the next value are made
+            assert len(db.get("big")) == 2000
+            assert len(list(db.items())) in (1, 2)
+        gc.collect()
+        assert db["from a finalizer"] == [[0, {"x": (0,)}], [1, {"x": (1,)}]]

@@ -29,6 +29,20 @@ int fdatasync(int fd) { (void)fd; return hang(); }
 int fsync(int fd) { (void)fd; return hang(); }
 """
 
+BROKEN_DISK = """
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+/* A disk that fails as soon as the file named by FAIL exists. */
+int fdatasync(int fd) {
+    (void)fd;
+    if (access(getenv("FAIL"), F_OK) != 0) return 0;
+    errno = EIO;
+    return -1;
+}
+int fsync(int fd) { return fdatasync(fd); }
+"""
+
 
 def python(code, **environment):
     """Start a Python program."""
@@ -185,14 +199,45 @@ def test_closing_while_other_threads_use_the_store_gives_them_errors():
         assert not failures
 
 
+def preloaded(directory, source):
+    """Compile a library to preload."""
+    (directory / "disk.c").write_text(source)
+    library = directory / "disk.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, directory / "disk.c"], check=True)
+    return library
+
+
 @pytest.fixture(scope="module")
 def slow_disk(tmp_path_factory):
-    """A library to preload, whose fdatasync hangs while a file exists."""
-    directory = tmp_path_factory.mktemp("slow_disk")
-    (directory / "slow.c").write_text(SLOW_DISK)
-    library = directory / "slow.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, directory / "slow.c"], check=True)
-    return library
+    """A disk whose fdatasync hangs while a file exists."""
+    return preloaded(tmp_path_factory.mktemp("slow_disk"), SLOW_DISK)
+
+
+def test_when_the_disk_fails_writes_are_errors_and_local_reads_go_on(tmp_path):
+    program = python(
+        """
+        import concord_kv, os
+        db = concord_kv.open(os.environ["DIRECTORY"])
+        db.put("kept", 1)
+        open(os.environ["FAIL"], "w").close()
+        for _ in range(3):
+            try:
+                db.put("lost", 2, timeout=2)
+                print("acknowledged")
+            except concord_kv.ConcordError as error:
+                print(error.kind)
+        print(db.get("kept", consistency="eventual"), "failure:", bool(db.status()["storage"]["failure"]))
+        """,
+        LD_PRELOAD=str(preloaded(tmp_path, BROKEN_DISK)),
+        FAIL=str(tmp_path / "fail"),
+        DIRECTORY=str(tmp_path / "data"),
+    )
+    code, output, errors = finish(program)
+    assert code == 0, errors
+    assert "acknowledged" not in output
+    assert output.endswith("1 failure: True\n")
+    with concord_kv.open(tmp_path / "data") as db:
+        assert db["kept"] == 1
 
 
 BLOCKED = """

@@ -253,3 +253,13 @@ def test_a_store_on_disk_is_there_again(tmp_path):
         assert 90 < db.ttl("b") <= 100
     with concord_kv.open(bytes(directory), durability="always") as db:
         assert len(db) == 2
+
+
+def test_the_environment_is_a_default_and_what_is_said_wins(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONCORD_DATA_DIR", str(tmp_path / "environment"))
+    with concord_kv.open() as db:
+        db.put("a", 1)
+    with concord_kv.open(tmp_path / "said") as db:
+        assert "a" not in db
+    with concord_kv.open() as db:
+        assert db["a"] == 1
