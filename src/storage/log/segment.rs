@@ -23,7 +23,6 @@ const SPARE: &str = "spare";
 const SPARE_TEMP: &str = "spare.tmp";
 const ZERO_STEP_BYTES: u64 = 256 * 1024;
 const RETRY: Duration = Duration::from_millis(200);
-const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What the log amounted to at some point, apart from its entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -189,6 +188,8 @@ pub(super) struct Spares {
     changed: Condvar,
     /// Bytes of the spare that is ready; 0: none is.
     ready_bytes: AtomicU64,
+    /// Whether the last attempt to make one failed.
+    has_failed: AtomicBool,
     closing: AtomicBool,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -213,6 +214,7 @@ impl Spares {
             stock: Mutex::new(stock),
             changed: Condvar::new(),
             ready_bytes: AtomicU64::new(ready_bytes),
+            has_failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             thread: Mutex::new(None),
         })
@@ -255,20 +257,18 @@ impl Spares {
         self.ready_bytes.load(Ordering::Acquire)
     }
 
-    /// Whether a spare of `needed` bytes is ready or can be expected: waits for one that is being made, and only for a while,
-    /// since a slow disk is not a full one.
+    /// Whether a spare of `needed` bytes is ready or can be expected. Never waits: one that is being made counts,
+    /// since a slow disk is not a full one, unless the attempt before it failed.
     pub(super) fn is_expected(&self, needed: u64) -> bool {
-        let preparing = |stock: &mut Stock| matches!(stock, Stock::Preparing);
-        let waited = self.changed.wait_timeout_while(self.stock(), PATIENCE, preparing);
-        let stock = waited.unwrap_or_else(PoisonError::into_inner).0;
-        match &*stock {
+        match &*self.stock() {
             Stock::Ready(spare) => spare.size >= needed,
-            Stock::Preparing => true,
+            Stock::Preparing => !self.has_failed.load(Ordering::Relaxed),
             Stock::Empty | Stock::Failed(..) => false,
         }
     }
 
     fn settle(&self, made: io::Result<Spare>) {
+        self.has_failed.store(made.is_err(), Ordering::Relaxed);
         let stock = match made {
             Ok(spare) => Stock::Ready(spare),
             Err(error) => {
