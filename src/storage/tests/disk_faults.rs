@@ -173,26 +173,3 @@ fn a_callback_that_panics_harms_only_itself() {
     fill(&log, 1..3);
     assert_eq!(all(&log).len(), 3);
 }
-
-/// Run with `CONCORD_TEST_SMALL_DIR` set to a directory on a file system of some 16 MB, a tmpfs for example.
-#[test]
-#[ignore = "needs a small file system"]
-fn a_real_file_system_that_is_full_and_then_is_not() {
-    let dir = std::path::PathBuf::from(std::env::var_os("CONCORD_TEST_SMALL_DIR").expect("the small file system"));
-    let ballast = dir.join("ballast");
-    std::fs::write(&ballast, vec![1; 6 << 20]).unwrap();
-    let data_dir = DataDir::open(&dir.join("data"), Arc::new(crate::storage::RealFiles), || OWNER).unwrap();
-    let options = LogOptions { segment_bytes: 1 << 20, ..LogOptions::default() };
-    let log = Log::open(&data_dir, options.clone()).unwrap();
-    let next = fill_up(&log, 0, 4000);
-    assert!(next > 1000 && log.failure().is_none());
-    assert!(SnapshotStore::open(&data_dir).unwrap().create(&[0; 4 << 20]).and_then(|draft| draft.finish()).is_err());
-    assert_eq!(all(&log).len() as u64, next);
-    std::fs::remove_file(&ballast).unwrap();
-    wait_for_room(&log, 4000);
-    let end = fill_up(&log, next, 4000);
-    assert!(end > next + 1000 && log.failure().is_none());
-    drop((log, data_dir));
-    let data_dir = DataDir::open(&dir.join("data"), Arc::new(crate::storage::RealFiles), || OWNER).unwrap();
-    assert_eq!(all(&Log::open(&data_dir, options).unwrap()).len() as u64, end);
-}

@@ -16,7 +16,6 @@ mod disk_faults;
 mod golden;
 mod kill;
 mod log;
-mod measure;
 mod model;
 mod snapshot;
 
