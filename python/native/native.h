@@ -171,6 +171,8 @@ int build_touch(request *r, size_t value_bytes_max, arguments given);
 int build_put_many(request *r, size_t value_bytes_max, arguments given);
 int build_delete_many(request *r, size_t value_bytes_max, arguments given);
 int build_touch_many(request *r, size_t value_bytes_max, arguments given);
+/* The items of a bulk operation as a new list of at most 500. */
+PyObject *batch(PyObject *items);
 void request_init(request *r, verb which);
 void request_free(request *r);
 concord_status request_submit(const request *r, concord_queue *queue, uint64_t tag);

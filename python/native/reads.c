@@ -195,15 +195,9 @@ PyObject *store_ttl(PyObject *self, PyObject *const *args, Py_ssize_t count, PyO
 
 /* The keys as a list and their bytes; at most 500. */
 static int several(PyObject *given, PyObject **list, concord_bytes **keys, size_t *count) {
-    if (PyUnicode_Check(given) || PyBytes_Check(given)) {
-        PyErr_SetString(PyExc_TypeError, "get_many takes a list of keys, not a single key");
-        return -1;
-    }
-    if ((*list = PySequence_List(given)) == NULL)
+    if ((*list = batch(given)) == NULL)
         return -1;
     *count = (size_t)PyList_Size(*list);
-    if (*count > BATCH_OPS_MAX)
-        return raise_kind(CONCORD_BATCH_TOO_LARGE, "a bulk operation holds at most %d items; split it", BATCH_OPS_MAX), -1;
     if ((*keys = PyMem_Calloc(*count + 1, sizeof **keys)) == NULL)
         return PyErr_NoMemory(), -1;
     for (size_t i = 0; i < *count; i++)

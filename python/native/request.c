@@ -166,8 +166,7 @@ int build_touch(request *r, size_t value_bytes_max, arguments given) {
                                                                        : timeout_of_object(in[2], &r->options.timeout_ms);
 }
 
-/* The items of a bulk operation as a list of at most 500; a mapping counts as its pairs. */
-static PyObject *batch(PyObject *items) {
+PyObject *batch(PyObject *items) {
     if (PyUnicode_Check(items) || PyBytes_Check(items)) {
         PyErr_SetString(PyExc_TypeError, "a bulk operation takes a list of items, not a single str or bytes");
         return NULL;
@@ -195,6 +194,7 @@ failed:
     return NULL;
 }
 
+/* The same, where a mapping counts as its pairs. */
 static PyObject *pairs(PyObject *items) {
     if (PyList_Check(items) || PyTuple_Check(items) || !PyObject_HasAttrString(items, "items"))
         return batch(items);

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
+from typing_extensions import Self
+
 from concord_kv.options import Consistency
 from concord_kv.values import Record
 
@@ -36,7 +38,7 @@ class Store:
         value_bytes_max: int,
         expiry_interval_ms: int,
         snapshot_log_bytes: int,
-    ) -> Store: ...
+    ) -> Self: ...
     @property
     def closed(self) -> bool: ...
     def __getitem__(self, key: _Key, /) -> Any: ...

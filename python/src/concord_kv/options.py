@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Literal, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
 from concord_kv.errors import InvalidConfigError
 
@@ -76,7 +77,7 @@ def directory(path: Path) -> bytes:
     return encoded
 
 
-def one_of(name: str, given: object, allowed: dict[object, int] | dict[str | None, int]) -> int:
+def one_of(name: str, given: object, allowed: Mapping[Any, int]) -> int:
     """Number of an option that takes one of a few names."""
     if given is not None and not isinstance(given, (str, bool)):
         raise TypeError(f"{name} is a str, not {type(given).__name__}")
