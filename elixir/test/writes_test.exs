@@ -10,13 +10,25 @@ defmodule Concord.WritesTest do
   end
 
   test "a write that is given up answers :unknown_outcome, and its answer never comes", %{store: store} do
-    large = :crypto.strong_rand_bytes(4_000_000)
-    answers = for i <- 1..40, do: Concord.put("a", [i, large], timeout: 1, store: store)
-    assert :ok = Concord.put("last", 1, store: store, timeout: 30_000)
+    large = :crypto.strong_rand_bytes(2_000_000)
+    answers = for i <- 1..20, do: Concord.put("a", [i, large], timeout: 1, store: store)
     assert {:error, :unknown_outcome} in answers
-    assert Enum.all?(answers, &(&1 in [:ok, {:error, :unknown_outcome}]))
+    # A store whose disk is behind may refuse some at once.
+    assert Enum.all?(answers, &(&1 in [:ok, {:error, :unknown_outcome}, {:error, :cluster_not_ready}]))
+    assert :ok = put_when_ready("last", 1, store)
     Process.sleep(50)
     assert mailbox() == []
+  end
+
+  defp put_when_ready(key, value, store) do
+    case Concord.put(key, value, store: store, timeout: 30_000) do
+      {:error, :cluster_not_ready} ->
+        Process.sleep(50)
+        put_when_ready(key, value, store)
+
+      answer ->
+        answer
+    end
   end
 
   test "a timeout of nothing is refused before anything is done", %{store: store} do
