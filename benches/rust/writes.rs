@@ -24,13 +24,13 @@ pub fn run(folder: &Path) {
         ratio: 1.0,
     }
     .print();
-    for (id, tasks) in [("P6_1", 1), ("P6", 256), ("P6_1024", 1024)] {
+    for (id, tasks) in [("P6x1", 1), ("P6", 256), ("P6x1024", 1024)] {
         let append_s = disk::bare_append_s(folder);
         let rate = puts(&folder.join(id), tasks);
         let name = format!("Rust put, durable, {tasks} task{}", if tasks == 1 { "" } else { "s" });
         print(id, &name, rate, "calls/s", append_s, append_s * rate);
     }
-    for (id, callers) in [("P5r", 1), ("P5r_8", 8)] {
+    for (id, callers) in [("P5r", 1), ("P5rx8", 8)] {
         let append_s = disk::bare_append_s(folder);
         let rate = bulk_puts(&folder.join(id), callers);
         let name = format!("Rust put_many of {BULK}, durable, {callers} task{}", if callers == 1 { "" } else { "s" });

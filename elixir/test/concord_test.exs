@@ -1,6 +1,7 @@
 # Stories of every verb and error, and the examples of the documentation.
 
 defmodule ConcordTest do
+  # The documentation's examples, and what the verbs promise beyond them.
   use Concord.StoreCase, async: false
 
   # The examples of the documentation, run in order on an empty store.

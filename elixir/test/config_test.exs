@@ -1,6 +1,7 @@
 # Settings: what works, what is refused, what is only warned about.
 
 defmodule Concord.ConfigTest do
+  # Settings: what is accepted, what is refused, and what is said at the start.
   use Concord.StoreCase, async: false
 
   import ExUnit.CaptureLog

@@ -1,6 +1,7 @@
 # Values: what is put comes back, in every language; what cannot be stored is refused.
 
 defmodule Concord.ValuesTest do
+  # Values: what is put comes back, in the bytes that every language agrees on.
   use Concord.StoreCase, async: true
 
   alias Concord.{Golden, Native}
