@@ -220,6 +220,32 @@ defmodule Concord.BoundaryTest do
       assert stretches == []
     end
 
+    # The first segment of a log was once waited for, up to 250 ms, on the scheduler of whoever wrote first.
+    test "writes to a new store on disk return at once" do
+      store = fresh_store(durability: :always, data_dir: fresh_dir(), compression: [enabled: false])
+      handle = Concord.Store.handle(store)
+      value = :crypto.strong_rand_bytes(1000)
+
+      tasks =
+        for p <- 1..64 do
+          Task.async(fn -> for i <- 1..100, do: submit(handle, "#{p}:#{i}", value) end)
+        end
+
+      longest = tasks |> Task.await_many(60_000) |> List.flatten() |> Enum.max()
+      assert longest < 100_000, "a write held its scheduler up for #{longest} us"
+    end
+
+    # Microseconds until the library returned; the answer is waited for, not counted.
+    defp submit(handle, key, value) do
+      reference = make_ref()
+      started = System.monotonic_time(:microsecond)
+      slot = Native.submit(handle, reference, {:put, key, value, nil, :always, :auto}, 60_000)
+      returned = System.monotonic_time(:microsecond)
+      assert is_reference(slot)
+      assert_receive {^reference, :ok}, 60_000
+      returned - started
+    end
+
     test "small values do not either" do
       store = fresh_store()
       just_inline = for i <- 1..7_000, do: {i, 1}
