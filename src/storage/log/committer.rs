@@ -370,6 +370,13 @@ impl Committer {
         spares.prepare_ahead(needed, self.options.segment_bytes);
         spares.is_expected(needed)
     }
+
+    #[cfg(test)]
+    pub(super) fn wait_until_settled(&self) {
+        if let Some(spares) = &self.spares {
+            spares.wait_until_settled();
+        }
+    }
 }
 
 fn last_purge(changes: &[Queued]) -> Option<u64> {

@@ -227,10 +227,16 @@ impl Log {
 
     /// Whether an entry with so many payload bytes may be appended: false when the disk is full and the space that was
     /// reserved is used up. It tries to reserve again at most every 200 ms. Three atomic reads while there is room; it
-    /// waits (250 ms at most) when the next segment is just being made. Ask before each append: what is appended
-    /// without room waits for space, and everything behind it.
+    /// never waits: a next segment that is just being made counts as room, unless the attempt before failed. Ask before
+    /// each append: what is appended without room waits for space, and everything behind it.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
         self.handle.committer.has_room(bytes)
+    }
+
+    /// Waits until it is known whether there is space for the next segment.
+    #[cfg(test)]
+    pub(crate) fn wait_until_settled(&self) {
+        self.handle.committer.wait_until_settled();
     }
 
     /// Why nothing is acknowledged any more: a write or fdatasync failed. It is never tried again, because the kernel may

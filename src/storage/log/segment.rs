@@ -267,6 +267,13 @@ impl Spares {
         }
     }
 
+    /// Waits until no spare is being made.
+    #[cfg(test)]
+    pub(super) fn wait_until_settled(&self) {
+        let preparing = |stock: &mut Stock| matches!(stock, Stock::Preparing);
+        drop(self.changed.wait_while(self.stock(), preparing).unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn settle(&self, made: io::Result<Spare>) {
         self.has_failed.store(made.is_err(), Ordering::Relaxed);
         let stock = match made {

@@ -74,7 +74,15 @@ fn a_failed_write_is_a_failure_too() {
 /// Appends while there is room; which index comes next.
 fn fill_up(log: &Log, from: u64, payload_bytes: usize) -> u64 {
     let mut index = from;
-    while log.has_room(payload_bytes) {
+    let has_room = || {
+        // A spare that is being made counts as room, so wait until it is known how that ends.
+        log.wait_until_settled();
+        log.has_room(payload_bytes) && {
+            log.wait_until_settled();
+            log.has_room(payload_bytes)
+        }
+    };
+    while has_room() {
         append(log, vec![entry(1, index, &vec![index as u8; payload_bytes])]).unwrap();
         index += 1;
         assert!(index < from + 20_000, "the disk is full, yet there is always room");
