@@ -241,7 +241,9 @@ def test_when_the_disk_fails_writes_are_errors_and_local_reads_go_on(tmp_path):
 
 
 BLOCKED = """
-    import concord_kv, os, sys, time
+    import concord_kv, os, signal, sys, time
+    # A test run in the background inherits SIGINT as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     db = concord_kv.open(sys.argv[1] if len(sys.argv) > 1 else os.environ["DIRECTORY"])
     db.put("before", 1)
     open(os.environ["HANG"], "w").close()
