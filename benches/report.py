@@ -47,6 +47,19 @@ def read_figures(paths):
     return sorted(figures.values(), key=lambda figure: order(figure["id"]))
 
 
+def against_the_faster_append(figures):
+    """Hold P2 against the fastest bare append of the run: Elixir's own loop pays for a scheduler hop a call as well."""
+    known = {figure["id"]: figure for figure in figures}
+    if "P2" in known and "P6base" in known:
+        put, append_us = known["P2"], 1e6 / known["P6base"]["value"]
+        if append_us < put["baseline"]:
+            put.update(
+                baseline=append_us,
+                ratio=put["value"] / append_us,
+                baseline_name="P6base, the faster append of this run",
+            )
+
+
 def order(name):
     """P2 before P10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
@@ -114,6 +127,7 @@ def main(target, readme, *paths):
     figures = read_figures(paths)
     if not figures:
         sys.exit("no figure was measured")
+    against_the_faster_append(figures)
     keys = ("id", "name", "value", "unit", "baseline", "ratio")
     with open(target, "w", encoding="utf-8") as file:
         json.dump([{key: figure.get(key) for key in keys} for figure in figures], file, indent=1)
