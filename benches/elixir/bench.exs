@@ -162,30 +162,39 @@ defmodule Bench do
     rate(processes, seconds, prefix, put, fn key -> {:ok, value(key)} == Concord.get(key) || raise("#{key} is lost") end)
   end
 
-  # Calls a second of processes that each write their own keys for a while, after as long a warm-up of a tenth.
+  @keys_per_process 1_000
+
+  # Calls a second of processes that each write their own 1,000 keys again and again, after a warm-up of a tenth as
+  # long. Keys and values are made before, so that the store is measured and not the caller.
   defp rate(processes, seconds, prefix, write, check) do
-    run = fn seconds, prefix ->
+    own = for p <- 1..processes, do: for(i <- 1..@keys_per_process, do: pair("#{prefix}:#{p}:#{i}"))
+
+    run = fn seconds ->
       until = System.monotonic_time(:microsecond) + round(seconds * 1_000_000)
       started = System.monotonic_time(:microsecond)
-      tasks = for p <- 1..processes, do: Task.async(fn -> writes("#{prefix}:#{p}:", write, 0, until) end)
+      tasks = for pairs <- own, do: Task.async(fn -> writes(pairs, pairs, write, 0, until) end)
       counts = Task.await_many(tasks, :infinity)
       {counts, System.monotonic_time(:microsecond) - started}
     end
 
-    run.(seconds / 10, prefix <> "w")
-    {counts, spent} = run.(seconds, prefix)
+    run.(seconds / 10)
+    {counts, spent} = run.(seconds)
 
-    for {count, p} <- Enum.with_index(counts, 1), i <- 1..count do
-      check.("#{prefix}:#{p}:#{i}")
-    end
+    for {pairs, count} <- Enum.zip(own, counts), {key, _value} <- Enum.take(pairs, count), do: check.(key)
 
     Enum.sum(counts) * 1_000_000 / spent
   end
 
-  defp writes(prefix, write, count, until) do
-    key = prefix <> Integer.to_string(count + 1)
-    write.(key, value(key))
-    if System.monotonic_time(:microsecond) < until, do: writes(prefix, write, count + 1, until), else: count + 1
+  defp pair(key), do: {key, value(key)}
+
+  defp writes([], all, write, count, until), do: writes(all, all, write, count, until)
+
+  defp writes([{key, value} | rest], all, write, count, until) do
+    write.(key, value)
+
+    if System.monotonic_time(:microsecond) < until,
+      do: writes(rest, all, write, count + 1, until),
+      else: count + 1
   end
 
   defp put_manys(processes, seconds, prefix) do
