@@ -42,6 +42,27 @@ pub(crate) enum Operation<'a> {
     },
 }
 
+impl Operation<'_> {
+    /// About how many bytes it takes in the log.
+    pub(crate) fn bytes(&self) -> usize {
+        let item_bytes = |item: &PutItem<'_>| item.key.len() + item.stored.len() + 16;
+        let condition_bytes = |condition: &Condition<'_>| match condition {
+            Condition::Expected(value) => value.len(),
+            Condition::Always | Condition::Absent | Condition::Revision(_) => 0,
+        };
+        let key_bytes = |key: &[u8]| key.len() + 16;
+        match self {
+            Operation::Put { item, condition } => item_bytes(item) + condition_bytes(condition),
+            Operation::Delete { key, condition } => key_bytes(key) + condition_bytes(condition),
+            Operation::Touch { key, .. } | Operation::Increment { key, .. } => key_bytes(key) + 32,
+            Operation::PutMany(items) => items.iter().map(item_bytes).sum(),
+            Operation::DeleteMany(keys) => keys.iter().map(|key| key_bytes(key)).sum(),
+            Operation::TouchMany(items) => items.iter().map(|(key, _)| key_bytes(key)).sum(),
+            Operation::Expire { .. } => 16,
+        }
+    }
+}
+
 /// One record to write.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct PutItem<'a> {

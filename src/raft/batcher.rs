@@ -33,6 +33,8 @@ const COMMANDS_TO_OVERLAP: usize = 64;
 /// A batch is closed when it is this large, so that entries stay small enough to replicate.
 const ENTRY_BYTES: usize = 1024 * 1024;
 const ENTRY_COMMANDS: usize = 4096;
+/// A command larger than this is not copied behind others.
+const LARGE_COMMAND_BYTES: usize = 64 * 1024;
 /// Waiting bytes beyond which new writes are refused with `cluster_not_ready`.
 const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 
@@ -65,8 +67,18 @@ struct State {
 struct Waiting {
     payload: Vec<u8>,
     callers: Callers,
+    /// What its commands count for in `State::waiting_bytes`.
+    bytes: usize,
     /// One command, as the batch before: a single caller who writes one thing after the other.
     is_alone: bool,
+}
+
+impl Waiting {
+    fn with_capacity(bytes: usize) -> Waiting {
+        let mut payload = Vec::with_capacity(bytes + 1);
+        payload.push(COMMANDS_VERSION);
+        Waiting { payload, callers: Callers(Vec::new()), bytes, is_alone: false }
+    }
 }
 
 /// The callers of one batch. Dropped without an answer (the node stopped), each learns that its outcome is unknown.
@@ -101,17 +113,27 @@ impl Batcher {
 
     /// Hands a command to the log. An error means that it was refused and `done` is not called.
     pub(super) fn submit(&self, command: &Command<'_>, done: Done) -> Result<()> {
-        let shared = &self.shared;
-        let mut state = shared.state();
+        let bytes = command.operation.bytes();
+        // A large command is encoded before the lock is taken and makes a batch of its own.
+        let large = (bytes > LARGE_COMMAND_BYTES).then(|| {
+            let mut batch = Waiting::with_capacity(bytes);
+            put_command(&mut batch.payload, command);
+            batch
+        });
+        let mut state = self.shared.state();
         if state.closed {
             return Err(ErrorKind::Closed.into());
         }
-        shared.check_room(&state)?;
-        let batch = state.open_batch();
-        let before = batch.payload.len();
-        put_command(&mut batch.payload, command);
-        let bytes = batch.payload.len() - before;
-        batch.callers.0.push(done);
+        self.shared.check_room(state.waiting_bytes + bytes)?;
+        if let Some(mut batch) = large {
+            batch.callers.0.push(done);
+            state.waiting.push_back(batch);
+        } else {
+            let batch = state.open_batch();
+            put_command(&mut batch.payload, command);
+            batch.callers.0.push(done);
+            batch.bytes += bytes;
+        }
         state.waiting_bytes += bytes;
         let batch = state.take_if_due();
         drop(state);
@@ -137,7 +159,7 @@ impl Batcher {
     }
 
     fn propose(&self, batch: Waiting) {
-        let Waiting { payload, callers, is_alone } = batch;
+        let Waiting { payload, callers, is_alone, .. } = batch;
         let Some(raft) = self.shared.raft.get().cloned() else {
             callers.answer_all(ErrorKind::ClusterNotReady, "this node is not started yet");
             return;
@@ -179,17 +201,18 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn check_room(&self, state: &State) -> Result<()> {
+    /// Whether so many waiting bytes may go to the log.
+    fn check_room(&self, waiting_bytes: usize) -> Result<()> {
         if let Some(failure) = self.log.failure() {
             return Err(Error::new(ErrorKind::ClusterNotReady, format!("writes have stopped for good: {failure}")));
         }
-        if state.waiting_bytes > WAITING_BYTES_MAX {
+        if waiting_bytes > WAITING_BYTES_MAX {
             return Err(Error::new(
                 ErrorKind::ClusterNotReady,
                 "too many writes are waiting; nothing was done, slow down",
             ));
         }
-        if !self.log.has_room(state.waiting_bytes + ENTRY_BYTES * IN_FLIGHT_MAX) {
+        if !self.log.has_room(waiting_bytes + ENTRY_BYTES * IN_FLIGHT_MAX) {
             return Err(Error::new(
                 ErrorKind::ClusterNotReady,
                 "the disk is full; nothing was done, writes resume by themselves when there is space",
@@ -204,11 +227,7 @@ impl State {
     fn open_batch(&mut self) -> &mut Waiting {
         let is_full = |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= ENTRY_COMMANDS;
         if self.waiting.back().is_none_or(is_full) {
-            self.waiting.push_back(Waiting {
-                payload: vec![COMMANDS_VERSION],
-                callers: Callers(Vec::new()),
-                is_alone: false,
-            });
+            self.waiting.push_back(Waiting::with_capacity(0));
         }
         let last = self.waiting.len() - 1;
         &mut self.waiting[last]
@@ -226,7 +245,7 @@ impl State {
         let commands = batch.callers.0.len();
         batch.is_alone = commands == 1 && self.last_commands == 1 && self.in_flight == 1;
         self.last_commands = commands;
-        self.waiting_bytes -= batch.payload.len() - 1;
+        self.waiting_bytes -= batch.bytes;
         Some(batch)
     }
 }

@@ -1,11 +1,11 @@
-//! Expiry: which slots may have passed their deadline, in buckets of one second, validated lazily.
+//! Expiry: which slots may have passed their deadline, in buckets of a few milliseconds, validated lazily.
 
 use std::collections::BTreeMap;
 
 use super::slot::Slot;
 
-const BUCKET_MS: u64 = 1_000;
-const COMPACT_MIN: usize = 64;
+/// Short, so that a bucket is never much more than one command of the sweeper removes.
+const BUCKET_MS: u64 = 16;
 
 /// Invariant: a slot whose current record has a deadline is in the bucket of that deadline. A bucket may
 /// hold slots that left it since (`stale` counts them); it is compacted when they are the majority.
@@ -42,7 +42,7 @@ impl ExpiryIndex {
     fn leave(&mut self, key: u64) {
         let Some(bucket) = self.buckets.get_mut(&key) else { return };
         bucket.stale += 1;
-        if bucket.slots.len() >= COMPACT_MIN && bucket.stale * 2 > bucket.slots.len() {
+        if bucket.stale * 2 > bucket.slots.len() {
             bucket.slots.retain(|slot| {
                 let current = slot.current();
                 let version = current.as_ref();
@@ -106,5 +106,66 @@ impl ExpiryIndex {
             due.truncate(limit);
         }
         due.into_iter().max()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Version;
+    use super::*;
+
+    fn slot(number: u64, deadline_ms: u64) -> Slot {
+        Slot::new(&number.to_be_bytes(), Version::new(1, false, Some(deadline_ms), b"\0\xf6"))
+    }
+
+    fn listed(index: &ExpiryIndex) -> usize {
+        index.buckets.values().map(|bucket| bucket.slots.len()).sum()
+    }
+
+    #[test]
+    fn records_deleted_long_before_their_deadline_leave_nothing_behind() {
+        let mut index = ExpiryIndex::default();
+        for number in 0..10_000 {
+            let deadline_ms = 86_400_000 + number * 7;
+            let slot = slot(number, deadline_ms);
+            index.insert(&slot, deadline_ms);
+            slot.replace(Version::tombstone(2, false));
+            index.change(&slot, Some(deadline_ms), None);
+        }
+        assert_eq!(listed(&index), 0);
+        assert!(index.buckets.is_empty());
+    }
+
+    #[test]
+    fn a_record_touched_again_and_again_is_listed_a_few_times_at_most() {
+        let mut index = ExpiryIndex::default();
+        let slot = slot(1, 1_000);
+        index.insert(&slot, 1_000);
+        for deadline_ms in 1_001..50_000 {
+            slot.replace(Version::new(2, false, Some(deadline_ms), b"\0\xf6"));
+            index.change(&slot, Some(deadline_ms - 1), Some(deadline_ms));
+        }
+        assert!(listed(&index) <= 2, "{} places", listed(&index));
+        assert_eq!(index.next_due(49_998, 10), None);
+        assert_eq!(index.next_due(49_999, 10), Some(49_999));
+        assert_eq!(index.take_expired(49_999).len(), 1);
+        assert_eq!(listed(&index), 0);
+    }
+
+    #[test]
+    fn many_that_expire_together_are_removed_in_pieces_and_in_order() {
+        let mut index = ExpiryIndex::default();
+        for number in 0..5_000 {
+            index.insert(&slot(number, 10_000 + number / 100), 10_000 + number / 100);
+        }
+        let mut removed = 0;
+        while let Some(up_to_ms) = index.next_due(20_000, 1_000) {
+            let expired = index.take_expired(up_to_ms);
+            assert!((1..=1_000).contains(&expired.len()), "{} at once", expired.len());
+            let keys: Vec<_> = expired.iter().map(|slot| slot.key().to_vec()).collect();
+            assert!(keys.is_sorted());
+            removed += expired.len();
+        }
+        assert_eq!(removed, 5_000);
     }
 }
