@@ -31,7 +31,7 @@ pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_co
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
-pub use model::{Compress, Condition, Consistency, Encoded, ReadOptions, Record, RecordView, Reply, Value, Write};
+pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus};
 pub use service::{Guard, Kv, Pending, PutOptions};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem, View};

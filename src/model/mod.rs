@@ -12,4 +12,4 @@ pub use condition::Condition;
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
 pub use reply::Reply;
-pub use value::{Encoded, Value};
+pub use value::Value;

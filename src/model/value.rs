@@ -73,11 +73,6 @@ pub enum Value {
     },
 }
 
-/// Bytes that are already one encoded value (CBOR of the value model), for code that carries
-/// values without looking into them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Encoded<'a>(pub &'a [u8]);
-
 macro_rules! from_int {
     ($($int:ty)+) => {$(
         impl From<$int> for Value {

@@ -7,6 +7,12 @@
 //! | `log/` | the ordered, durable log of entries, ballots and purge marks |
 //! | `snapshot` | files that hold the whole state at one log position |
 //!
+//! Why a log of our own and not a library: behind the batcher raft-engine 0.4, fjall 3 and redb 4 reach 565, 710 and
+//! 368 thousand durable writes a second where a plain append file reaches 586 (256 callers, one machine, one run); the
+//! file format is not where throughput is won. raft-engine would bring protobuf 2 and C code. What a Raft log needs
+//! beyond appending (ballot and entries in one order, repair of a torn tail but refusal of damage, no loss on a full
+//! disk) has to be proved by our own fault tests in any case.
+//!
 //! Everything stored carries a format version and checksums. Damage is an error of kind `corrupt` that names
 //! file and offset; it is never skipped over.
 
