@@ -24,7 +24,7 @@ const PART_HEAD_BYTES: usize = 12;
 const SUFFIX: &str = ".snapshot";
 const TEMP_SUFFIX: &str = ".tmp";
 /// Written and synced at once, so that the log's fdatasync never waits behind many dirty pages.
-const STEP_BYTES: usize = 1024 * 1024;
+const STEP_BYTES: usize = 256 * 1024;
 
 const HEADER: u8 = 1;
 const BLOCK: u8 = 2;
