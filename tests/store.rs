@@ -280,6 +280,7 @@ fn input_outside_the_limits_is_refused_and_changes_nothing() {
         };
         assert_eq!(kind_of(kv.call(put, None)), ErrorKind::InvalidValue, "{bytes:x?}");
     }
+    assert_eq!(kind_of(kv.delete_if("k", Guard::Absent).wait()), ErrorKind::InvalidCondition);
     let late = Write::Delete { key: b"k", condition: Condition::Always };
     assert_eq!(kind_of(kv.call(late, Some(0))), ErrorKind::Timeout);
     assert_eq!(db.status().unwrap().revision, revision);

@@ -46,7 +46,7 @@ pub enum Write<'a> {
     Delete {
         /// 1 to 1,024 bytes.
         key: &'a [u8],
-        /// What must hold.
+        /// What must hold. `Absent` makes no sense here and is refused with `invalid_condition`.
         condition: Condition<'a>,
     },
     /// Makes the remaining lifetime of an existing key `ttl_ms`. Answers

@@ -130,6 +130,11 @@ impl Kv {
                 check_ttl(ttl_ms, ErrorKind::InvalidTtl)?;
                 self.check_condition(condition)
             }
+            // What does not exist needs no removing.
+            Write::Delete { key, condition: Condition::Absent } => {
+                check_key(key)?;
+                Err(ErrorKind::InvalidCondition.into())
+            }
             Write::Delete { key, condition } => {
                 check_key(key)?;
                 self.check_condition(condition)
