@@ -68,7 +68,7 @@ pub enum Value {
     Struct {
         /// Name of the type, for example `Elixir.MyApp.User`.
         name: String,
-        /// Its fields, usually a `Map` with atoms as keys.
+        /// Its fields: a `Map`, usually with atoms as keys. Anything else is refused when it is stored.
         fields: Box<Value>,
     },
 }

@@ -27,7 +27,7 @@ use crate::storage::{Log, Payload};
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
 
-/// Entries in flight at most. Two overlap the fsync of one with the collecting of the next.
+/// Entries in flight at most, so that the fsync of one overlaps with the collecting of the next.
 const IN_FLIGHT_MAX: usize = 4;
 /// A second entry is proposed while one is in flight only when this many commands wait for it.
 const COMMANDS_TO_OVERLAP: usize = 64;
