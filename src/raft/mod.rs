@@ -12,5 +12,5 @@ mod types;
 
 pub(crate) use batcher::Done;
 pub(crate) use identity::new_identity;
-pub(crate) use node::{Node, NodeOptions};
-pub use status::{Member, MemberRole, NodeState, RaftStatus};
+pub(crate) use node::{MembershipChange, Node, NodeOptions};
+pub use status::{Member, MemberRole, NodeState, RaftStatus, SnapshotState};

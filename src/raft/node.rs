@@ -31,6 +31,16 @@ const ENTRIES_KEPT_BEHIND_SNAPSHOT: u64 = 64;
 /// How long `close` waits for writes that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
 
+/// A change of who is a member or who leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MembershipChange {
+    Add { address: String },
+    Promote { node_id: u64 },
+    Remove { node_id: u64 },
+    Replace { old_node_id: u64, new_node_id: u64 },
+    TransferLeadership { to: Option<u64> },
+}
+
 /// What a node is opened with.
 pub(crate) struct NodeOptions {
     /// The locked directory and what is in it; `None` keeps everything in memory.
@@ -130,6 +140,11 @@ impl Node {
         self.confirm_with_quorum(timeout_ms)
     }
 
+    /// Whether a read at this level waits for nobody.
+    pub(crate) fn reads_at_once(&self, level: Consistency) -> bool {
+        level == Consistency::Eventual || self.serves_locally.load(Ordering::Acquire)
+    }
+
     #[cold]
     fn confirm_with_quorum(&self, timeout_ms: u64) -> Result<()> {
         let (sender, receiver) = mpsc::sync_channel(1);
@@ -144,6 +159,18 @@ impl Node {
             Ok(false) => Err(ErrorKind::ClusterNotReady.into()),
             Err(_) => Err(ErrorKind::Timeout.into()),
         }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.is_closed() && self.serves_locally.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn wait_ready(&self, _timeout_ms: u64) -> Result<()> {
+        if self.is_ready() { Ok(()) } else { Err(ErrorKind::ClusterNotReady.into()) }
+    }
+
+    pub(crate) fn change(&self, change: MembershipChange, _timeout_ms: Option<u64>) -> Result<u64> {
+        Err(Error::new(ErrorKind::ClusterNotReady, format!("{change:?}: this node has no cluster")))
     }
 
     /// Whether this node orders the writes now.
@@ -178,6 +205,10 @@ impl Node {
             address: peer.address.clone(),
             role: if voters.contains(id) { MemberRole::Voter } else { MemberRole::Learner },
             is_leader: metrics.current_leader == Some(*id),
+            name: peer.address.clone(),
+            matched_index: None,
+            lag: None,
+            last_contact_ms: None,
         });
         RaftStatus {
             node_id: metrics.id,
@@ -187,6 +218,8 @@ impl Node {
             commit_index: metrics.cluster_committed.map_or(0, |log_id| log_id.index),
             last_applied: metrics.last_applied.map_or(0, |log_id| log_id.index),
             snapshot_index: metrics.snapshot.map_or(0, |log_id| log_id.index),
+            snapshot_state: super::status::SnapshotState::Idle,
+            is_ready: self.is_ready(),
             members: members.collect(),
         }
     }

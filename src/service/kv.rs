@@ -73,6 +73,33 @@ impl Kv {
         Ok(self.node.machine().view(self.clock.now_ms()))
     }
 
+    /// Whether [`Kv::read`] and [`Kv::view`] with these options answer without waiting for anybody. Callers that
+    /// must not block take [`Kv::start_read`] when they do not.
+    pub fn reads_at_once(&self, options: &ReadOptions) -> bool {
+        let level = options.consistency.unwrap_or(self.default_consistency);
+        self.node.reads_at_once(level)
+    }
+
+    /// Reads one record without blocking this thread: `done` runs exactly once, here or on an internal thread, with
+    /// the record while it is borrowed from the store. It must be quick and must not block.
+    ///
+    /// # Errors
+    /// As [`Kv::read`], all by way of `done`.
+    pub fn start_read(
+        &self,
+        key: &[u8],
+        options: &ReadOptions,
+        done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
+    ) {
+        let mut done = Some(done);
+        let answer = self.read(key, options, |record| done.take().map(|done| done(Ok(Some(record)))));
+        match (answer, done) {
+            (Err(error), Some(done)) => done(Err(error)),
+            (Ok(_), Some(done)) => done(Ok(None)),
+            (_, None) => {}
+        }
+    }
+
     /// All changes committed from now on, in order, each exactly once. `capacity` is how many may wait for
     /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait.
     pub fn changes(&self, capacity: usize) -> Changes {

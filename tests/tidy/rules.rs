@@ -35,7 +35,7 @@ const OWNED_WORDS: &[(&str, &[&str], &str)] = &[
     ("tokio::fs", &[], "reach files through `storage::Files`"),
     ("SystemTime", &["service"], "time comes stamped inside the command"),
     ("getrandom", &["raft", "service", "storage"], "let the room above pass the random number in"),
-    ("std::net", &["raft", "http"], "sockets belong to the network seam"),
+    ("std::net", &["config", "net", "discovery", "raft", "http"], "sockets belong to the network seam"),
     ("unsafe", &[], "the core is safe code"),
 ];
 

@@ -113,6 +113,7 @@ fn config(env: Env, settings: Term) -> Answer<Config> {
         value_bytes_max: number(env, value_bytes_max)?,
         expiry_interval_ms: env.uint(expiry_ms).ok_or(Stop::Misused)?,
         snapshot_log_bytes: env.uint(snapshot_bytes).ok_or(Stop::Misused)?,
+        cluster: None,
     })
 }
 

@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
+mod cluster;
+
+pub use cluster::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
+
 /// When an acknowledged write is safe from a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
@@ -87,6 +91,8 @@ pub struct Config {
     /// The log is compacted by a snapshot when it has grown by this many bytes since the last one
     /// (at least 1 MiB). Default: 64 MiB.
     pub snapshot_log_bytes: u64,
+    /// What makes this store a member of a cluster. Default: `None`, a store of one node without sockets.
+    pub cluster: Option<ClusterConfig>,
 }
 
 impl Default for Config {
@@ -99,6 +105,7 @@ impl Default for Config {
             value_bytes_max: limits::VALUE_BYTES_MAX_DEFAULT,
             expiry_interval_ms: 1_000,
             snapshot_log_bytes: 64 * 1024 * 1024,
+            cluster: None,
         }
     }
 }
@@ -111,7 +118,10 @@ impl Config {
 
     /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
     /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
-    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`.
+    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`; and, of a cluster, `CONCORD_LISTEN` (without
+    /// which there is none), `CONCORD_ADVERTISE`, `CONCORD_NODE_NAME`, `CONCORD_SEEDS` (separated by commas),
+    /// `CONCORD_BOOTSTRAP_EXPECT`, `CONCORD_COOKIE`, `CONCORD_MULTICAST`, `CONCORD_TLS_CERTIFICATE`,
+    /// `CONCORD_TLS_PRIVATE_KEY`, `CONCORD_TLS_AUTHORITY`.
     pub fn or_environment(self) -> Result<Config> {
         self.or_variables(|name| std::env::var(name).ok())
     }
@@ -127,6 +137,13 @@ impl Config {
         let level_is_unset = self.default_read_consistency == unset.default_read_consistency;
         if let (true, Some(text)) = (level_is_unset, variable("CONCORD_READ_CONSISTENCY")) {
             self.default_read_consistency = parse_consistency(&text)?;
+        }
+        match &mut self.cluster {
+            None => self.cluster = ClusterConfig::from_variables(&variable)?,
+            Some(cluster) if cluster.cookie.is_empty() => {
+                cluster.cookie = Secret::new(variable("CONCORD_COOKIE").unwrap_or_default());
+            }
+            Some(_) => {}
         }
         let auth = variable("CONCORD_AUTH_ENABLED").unwrap_or_default();
         if !matches!(auth.as_str(), "" | "false" | "0") {
@@ -150,7 +167,8 @@ impl Config {
             ((10..=3_600_000).contains(&self.expiry_interval_ms), "expiry_interval_ms is 10 to 3600000"),
             (self.snapshot_log_bytes >= 1024 * 1024, "snapshot_log_bytes is at least 1048576"),
         ];
-        checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })
+        checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })?;
+        self.cluster.as_ref().map_or(Ok(()), ClusterConfig::validate)
     }
 
     /// Whether anything is written to disk.
@@ -179,6 +197,11 @@ pub fn parse_consistency(text: &str) -> Result<Consistency> {
         "strong" => Ok(Consistency::Strong),
         other => Err(invalid(format!("consistency is `eventual`, `leader` or `strong`, not `{other}`"))),
     }
+}
+
+/// The parts of a list that is separated by commas.
+fn split_list(text: &str) -> Vec<String> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 fn invalid(message: impl Into<String>) -> Error {
