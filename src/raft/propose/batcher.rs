@@ -6,23 +6,24 @@
 //! turn later, so that callers who come straight back share it.
 
 use std::collections::VecDeque;
-use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use openraft::Raft;
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
-use super::machine_store::MachineStore;
-use super::types::{Answer, Batch, Types};
-use crate::encoding::command::{COMMANDS_VERSION, put_command};
+use super::delivery::Delivery;
+use crate::encoding::batch::{BATCH_HEADER_BYTES, put_batch_header, stamp_batch};
+use crate::encoding::command::put_command;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::model::{Command, Reply};
-use crate::storage::{Log, Payload};
+use crate::raft::core::Core;
+use crate::raft::types::{Batch, Types};
+use crate::state_machine::{Applied, Outcome};
+use crate::storage::Payload;
 
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
@@ -33,7 +34,7 @@ const IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_TO_OVERLAP: usize = 64;
 /// A batch is closed when it is this large, so that entries stay small enough to replicate.
 const ENTRY_BYTES: usize = 1024 * 1024;
-const ENTRY_COMMANDS: usize = 4096;
+const ENTRY_COMMANDS: usize = limits::BATCH_COMMANDS_MAX;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
 /// Waiting bytes beyond which new writes are refused with `cluster_not_ready`.
@@ -42,18 +43,20 @@ const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long the node's thread stays awake for a caller who writes alone.
 const AWAKE: Duration = Duration::from_micros(60);
 
-pub(super) type RaftHandle = Raft<Types, MachineStore>;
-
 #[derive(Clone)]
-pub(super) struct Batcher {
+pub(in crate::raft) struct Batcher {
     shared: Arc<Shared>,
 }
 
 struct Shared {
     state: Mutex<State>,
-    raft: OnceLock<RaftHandle>,
     runtime: Handle,
-    log: Log,
+    /// The node that orders the batches when it leads; `None` in a program that is no member.
+    here: Option<Arc<Core>>,
+    /// The way to whoever leads otherwise; `None` for a node without sockets.
+    delivery: Option<Delivery>,
+    /// Whether the thread is kept awake for a caller who writes alone.
+    stays_awake: bool,
     idle: Notify,
 }
 
@@ -73,15 +76,17 @@ struct Waiting {
     callers: Callers,
     /// What its commands count for in `State::waiting_bytes`.
     bytes: usize,
+    /// The longest that one of its callers waits.
+    timeout_ms: u64,
     /// One command, as the batch before: a single caller who writes one thing after the other.
     is_alone: bool,
 }
 
 impl Waiting {
     fn with_capacity(bytes: usize) -> Waiting {
-        let mut payload = Vec::with_capacity(bytes + 1);
-        payload.push(COMMANDS_VERSION);
-        Waiting { payload, callers: Callers(Vec::new()), bytes, is_alone: false }
+        let mut payload = Vec::with_capacity(bytes + BATCH_HEADER_BYTES);
+        put_batch_header(&mut payload, 0, 0, 0);
+        Waiting { payload, callers: Callers(Vec::new()), bytes, timeout_ms: 0, is_alone: false }
     }
 }
 
@@ -92,6 +97,12 @@ impl Callers {
     fn answer_all(mut self, kind: ErrorKind, message: &str) {
         for done in self.0.drain(..) {
             done(Err(Error::new(kind, message)));
+        }
+    }
+
+    fn answer_each(mut self, outcomes: Vec<Outcome>) {
+        for (done, outcome) in self.0.drain(..).zip(outcomes) {
+            done(outcome.map_err(Error::from));
         }
     }
 }
@@ -105,18 +116,18 @@ impl Drop for Callers {
 }
 
 impl Batcher {
-    pub(super) fn new(runtime: Handle, log: Log) -> Batcher {
-        let state = Mutex::new(State::default());
-        Batcher { shared: Arc::new(Shared { state, raft: OnceLock::new(), runtime, log, idle: Notify::new() }) }
-    }
-
-    /// Gives the batcher the node that it proposes to.
-    pub(super) fn attach(&self, raft: RaftHandle) {
-        let _ = self.shared.raft.set(raft);
+    pub(in crate::raft) fn new(
+        runtime: Handle,
+        here: Option<Arc<Core>>,
+        delivery: Option<Delivery>,
+        stays_awake: bool,
+    ) -> Batcher {
+        let (state, idle) = (Mutex::new(State::default()), Notify::new());
+        Batcher { shared: Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle }) }
     }
 
     /// Hands a command to the log. An error means that it was refused and `done` is not called.
-    pub(super) fn submit(&self, command: &Command<'_>, done: Done) -> Result<()> {
+    pub(in crate::raft) fn submit(&self, command: &Command<'_>, timeout_ms: u64, done: Done) -> Result<()> {
         let bytes = command.operation.bytes();
         // A large command is encoded before the lock is taken and makes a batch of its own.
         let large = (bytes > LARGE_COMMAND_BYTES).then(|| {
@@ -131,12 +142,14 @@ impl Batcher {
         self.shared.check_room(state.waiting_bytes + bytes)?;
         if let Some(mut batch) = large {
             batch.callers.0.push(done);
+            batch.timeout_ms = timeout_ms;
             state.waiting.push_back(batch);
         } else {
             let batch = state.open_batch();
             put_command(&mut batch.payload, command);
             batch.callers.0.push(done);
             batch.bytes += bytes;
+            batch.timeout_ms = batch.timeout_ms.max(timeout_ms);
         }
         state.waiting_bytes += bytes;
         let batch = state.take_if_due();
@@ -148,7 +161,7 @@ impl Batcher {
     }
 
     /// Refuses new commands and waits until those that are on their way have their answers.
-    pub(super) async fn close(&self) {
+    pub(in crate::raft) async fn close(&self) {
         self.shared.state().closed = true;
         loop {
             let idle = self.shared.idle.notified();
@@ -163,18 +176,19 @@ impl Batcher {
     }
 
     fn propose(&self, batch: Waiting) {
-        let Waiting { payload, callers, is_alone, .. } = batch;
-        let Some(raft) = self.shared.raft.get().cloned() else {
-            callers.answer_all(ErrorKind::ClusterNotReady, "this node is not started yet");
-            return;
-        };
-        let flight = Flight { batcher: self.clone(), callers: Some(callers) };
-        let answer = Answer::new(move |result| flight.land(result));
-        let proposal = async move {
-            // A refusal drops the answer, and with it the flight, which then answers the callers.
-            let _ = raft.client_write_ff(Batch { payload: Payload::from(payload), is_alone }, Some(answer)).await;
-        };
-        poll_once_or_spawn(&self.shared.runtime, proposal);
+        let Shared { here, delivery, .. } = &*self.shared;
+        let Waiting { mut payload, callers, is_alone, timeout_ms, .. } = batch;
+        if let Some(core) = here {
+            stamp_batch(&mut payload, core.time.now_ms());
+        }
+        let payload = Payload::from(payload);
+        let flight = Flight { batcher: self.clone(), callers: Some(callers), payload: payload.clone(), timeout_ms };
+        match here {
+            Some(core) if delivery.is_none() || core.leads_with_quorum() => {
+                core.propose_here(Batch { payload, is_alone }, move |result| flight.land(result));
+            }
+            _ => flight.deliver(),
+        }
     }
 
     /// One entry is done: the next one goes out a scheduler turn later.
@@ -182,7 +196,7 @@ impl Batcher {
         let batcher = self.clone();
         self.shared.runtime.spawn(async move {
             tokio::task::yield_now().await;
-            if batcher.propose_next() {
+            if batcher.propose_next() && batcher.shared.stays_awake {
                 batcher.stay_awake().await;
             }
         });
@@ -221,22 +235,13 @@ impl Shared {
 
     /// Whether so many waiting bytes may go to the log.
     fn check_room(&self, waiting_bytes: usize) -> Result<()> {
-        if let Some(failure) = self.log.failure() {
-            return Err(Error::new(ErrorKind::ClusterNotReady, format!("writes have stopped for good: {failure}")));
-        }
         if waiting_bytes > WAITING_BYTES_MAX {
             return Err(Error::new(
                 ErrorKind::ClusterNotReady,
                 "too many writes are waiting; nothing was done, slow down",
             ));
         }
-        if !self.log.has_room(waiting_bytes + ENTRY_BYTES * IN_FLIGHT_MAX) {
-            return Err(Error::new(
-                ErrorKind::ClusterNotReady,
-                "the disk is full; nothing was done, writes resume by themselves when there is space",
-            ));
-        }
-        Ok(())
+        self.here.as_ref().map_or(Ok(()), |core| core.check_room(waiting_bytes + ENTRY_BYTES * IN_FLIGHT_MAX))
     }
 }
 
@@ -268,30 +273,52 @@ impl State {
     }
 }
 
-/// One entry on its way. However it ends, its callers are answered and the next entry goes out.
+/// One batch on its way. However it ends, its callers are answered and the next batch goes out.
 struct Flight {
     batcher: Batcher,
     callers: Option<Callers>,
+    payload: Payload,
+    timeout_ms: u64,
 }
 
 impl Flight {
+    /// What became of a batch that this node proposed itself.
     fn land(mut self, result: ClientWriteResult<Types>) {
-        let Some(mut callers) = self.callers.take() else { return };
         match result {
             Ok(response) => {
-                let outcomes = response.data.0;
-                for (done, outcome) in callers.0.drain(..).zip(outcomes) {
-                    done(outcome.map_err(Error::from));
+                let Some(callers) = self.callers.take() else { return };
+                match response.data.applied {
+                    Applied::Done => callers.answer_each(response.data.outcomes),
+                    _ => callers.answer_all(ErrorKind::Internal, "a batch without a session was refused"),
                 }
             }
-            Err(ClientWriteError::ForwardToLeader(_)) => {
-                callers.answer_all(
-                    ErrorKind::ClusterNotReady,
-                    "this node is not the leader now; nothing was done, try again",
-                );
-            }
-            Err(_) => drop(callers),
+            // Not in the log, so it may go to whoever leads now.
+            Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_)) => self.deliver(),
+            // Dropped without an answer, the callers learn that nothing is known.
+            Err(_) => {}
         }
+    }
+
+    /// Sends the batch to whoever leads.
+    fn deliver(mut self) {
+        let shared = self.batcher.shared.clone();
+        let runtime = shared.runtime.clone();
+        runtime.spawn(async move {
+            let Some(delivery) = &shared.delivery else {
+                if let Some(callers) = self.callers.take() {
+                    let message = "this node is not the leader now; nothing was done, try again";
+                    callers.answer_all(ErrorKind::ClusterNotReady, message);
+                }
+                return;
+            };
+            let commands = &self.payload[BATCH_HEADER_BYTES..];
+            let outcome = delivery.deliver(commands, Duration::from_millis(self.timeout_ms)).await;
+            let Some(callers) = self.callers.take() else { return };
+            match outcome {
+                Ok(outcomes) => callers.answer_each(outcomes),
+                Err(error) => callers.answer_all(error.kind(), error.message()),
+            }
+        });
     }
 }
 
@@ -299,14 +326,5 @@ impl Drop for Flight {
     fn drop(&mut self) {
         drop(self.callers.take());
         self.batcher.landed();
-    }
-}
-
-/// Sending to the node is immediate unless its queue is full; only then is a task needed.
-fn poll_once_or_spawn(runtime: &Handle, future: impl Future<Output = ()> + Send + 'static) {
-    let mut future = Box::pin(future);
-    let mut context = Context::from_waker(Waker::noop());
-    if future.as_mut().poll(&mut context).is_pending() {
-        runtime.spawn(future);
     }
 }

@@ -1,0 +1,285 @@
+//! Core: what all parts of a node share.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{ClientWriteError, ForwardToLeader};
+use openraft::raft::ClientWriteResult;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::machine_store::MachineStore;
+use super::peer::Peers;
+use super::reads::Lease;
+use super::status::SnapshotState;
+use super::types::{Answer, Batch, Types};
+use crate::error::{Error, ErrorKind, Result};
+use crate::state_machine::StateMachine;
+use crate::storage::{Log, SnapshotStore};
+
+pub(super) type RaftHandle = openraft::Raft<Types, MachineStore>;
+
+/// The cluster's time, as the service keeps it.
+pub(crate) trait Time: Send + Sync {
+    /// Milliseconds since the epoch; never goes back.
+    fn now_ms(&self) -> u64;
+    /// Time is at least this from now on.
+    fn advance_to(&self, time_ms: u64);
+}
+
+/// Who leads, and where it is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) node_id: u64,
+    pub(super) address: String,
+}
+
+/// How far the log is applied here.
+///
+/// Invariant: an answer to a write leaves only after the index covers it.
+#[derive(Default)]
+pub(super) struct Applied {
+    /// How many entries are applied: the index of the next one.
+    entries: AtomicU64,
+    changed: Notify,
+}
+
+impl Applied {
+    pub(super) fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Acquire)
+    }
+
+    pub(super) fn advance_to(&self, entries: u64) {
+        self.entries.store(entries, Ordering::Release);
+    }
+
+    /// Wakes who waits; once for many entries.
+    pub(super) fn notify(&self) {
+        self.changed.notify_waiters();
+    }
+
+    pub(super) async fn wait_for(&self, entries: u64) {
+        loop {
+            let changed = self.changed.notified();
+            if self.entries() >= entries {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// How many snapshots are under way, of each kind.
+#[derive(Default)]
+pub(super) struct SnapshotActivity {
+    counts: [AtomicU64; 3],
+}
+
+/// One snapshot under way; ends when it is dropped.
+pub(super) struct Active<'a>(&'a AtomicU64);
+
+impl Drop for Active<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl SnapshotActivity {
+    pub(super) fn building(&self) -> Active<'_> {
+        self.begin(0)
+    }
+
+    pub(super) fn receiving(&self) -> Active<'_> {
+        self.begin(1)
+    }
+
+    pub(super) fn sending(&self) -> Active<'_> {
+        self.begin(2)
+    }
+
+    fn begin(&self, kind: usize) -> Active<'_> {
+        self.counts[kind].fetch_add(1, Ordering::Relaxed);
+        Active(&self.counts[kind])
+    }
+
+    pub(super) fn state(&self) -> SnapshotState {
+        let is_active = |kind: usize| self.counts[kind].load(Ordering::Relaxed) > 0;
+        match [is_active(0), is_active(1), is_active(2)] {
+            [_, true, _] => SnapshotState::Receiving,
+            [_, _, true] => SnapshotState::Sending,
+            [true, ..] => SnapshotState::Building,
+            _ => SnapshotState::Idle,
+        }
+    }
+}
+
+/// What exists only once the node belongs to a cluster.
+pub(super) struct Running {
+    pub(super) raft: RaftHandle,
+    pub(super) log: Log,
+    pub(super) snapshots: Arc<SnapshotStore>,
+    pub(super) cluster_id: u128,
+}
+
+/// What all parts of a node share.
+///
+/// Invariant: `serves_locally` is true only while this node is the leader, its only voter, and has applied an entry of
+/// its own term. Then every acknowledged write is applied here, and a local read is linearizable.
+pub(super) struct Core {
+    pub(super) node_id: u64,
+    pub(super) name: String,
+    pub(super) machine: StateMachine,
+    pub(super) running: OnceLock<Running>,
+    pub(super) serves_locally: AtomicBool,
+    pub(super) lease: Arc<Lease>,
+    pub(super) time: Arc<dyn Time>,
+    /// `None` for a node without sockets.
+    pub(super) peers: Option<Arc<Peers>>,
+    pub(super) applied: Arc<Applied>,
+    pub(super) snapshot_activity: Arc<SnapshotActivity>,
+    pub(super) election_timeout: Duration,
+    pub(super) runtime: Handle,
+    pub(super) closed: AtomicBool,
+    /// What to add to the lease's clock to have the last leader's time, milliseconds; 0 when none was heard.
+    heard_offset_ms: AtomicU64,
+}
+
+/// What a core is made of.
+pub(super) struct CoreParts {
+    pub(super) node_id: u64,
+    pub(super) name: String,
+    pub(super) machine: StateMachine,
+    pub(super) lease: Arc<Lease>,
+    pub(super) time: Arc<dyn Time>,
+    pub(super) peers: Option<Arc<Peers>>,
+    pub(super) election_timeout: Duration,
+    pub(super) runtime: Handle,
+}
+
+impl Core {
+    pub(super) fn new(parts: CoreParts) -> Arc<Core> {
+        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime } = parts;
+        Arc::new(Core {
+            node_id,
+            name,
+            machine,
+            running: OnceLock::new(),
+            serves_locally: AtomicBool::new(false),
+            lease,
+            time,
+            peers,
+            applied: Arc::default(),
+            snapshot_activity: Arc::default(),
+            election_timeout,
+            runtime,
+            closed: AtomicBool::new(false),
+            heard_offset_ms: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn raft(&self) -> Option<&RaftHandle> {
+        self.running.get().map(|running| &running.raft)
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Whether this node orders the writes now, as far as it knows.
+    pub(super) fn is_leader(&self) -> bool {
+        self.raft().is_some_and(openraft::Raft::is_leader)
+    }
+
+    /// The leader that this node knows.
+    pub(super) fn leader(&self) -> Option<Leader> {
+        let receiver = self.raft()?.metrics();
+        let metrics = receiver.borrow_watched();
+        let node_id = metrics.current_leader?;
+        let address = metrics.membership_config.membership().get_node(&node_id)?.address.clone();
+        Some(Leader { node_id, address })
+    }
+
+    /// Waits until this node sees some change in who leads or what is applied, at most so long.
+    pub(super) async fn change_within(&self, timeout: Duration) {
+        match self.raft() {
+            Some(raft) => {
+                let mut metrics = raft.server_metrics();
+                let _ = tokio::time::timeout(timeout, metrics.changed()).await;
+            }
+            None => tokio::time::sleep(timeout).await,
+        }
+    }
+
+    /// Whether a quorum has confirmed this leader lately. A lone voter needs nobody.
+    pub(super) fn has_quorum(&self) -> bool {
+        if self.serves_locally.load(Ordering::Acquire) {
+            return true;
+        }
+        let lately_ns = self.election_timeout.as_nanos() as u64 * 3;
+        match self.lease.quorum_answered_ns() {
+            Some(answered_ns) => answered_ns.saturating_add(lately_ns) > self.lease.now_ns(),
+            None => false,
+        }
+    }
+
+    pub(super) fn leads_with_quorum(&self) -> bool {
+        self.is_leader() && self.has_quorum()
+    }
+
+    /// Hands a batch to this node's own log. `done` gets what became of it, or is dropped when the node stops first.
+    pub(super) fn propose_here(&self, batch: Batch, done: impl FnOnce(ClientWriteResult<Types>) + Send + 'static) {
+        let Some(raft) = self.raft().cloned() else {
+            done(Err(ClientWriteError::ForwardToLeader(ForwardToLeader::empty())));
+            return;
+        };
+        let answer = Answer::new(done);
+        let proposal = async move {
+            // A refusal drops the answer.
+            let _ = raft.client_write_ff(batch, Some(answer)).await;
+        };
+        poll_once_or_spawn(&self.runtime, proposal);
+    }
+
+    /// Whether so many bytes may go to the log.
+    pub(super) fn check_room(&self, bytes: usize) -> Result<()> {
+        let Some(Running { log, .. }) = self.running.get() else { return Ok(()) };
+        if let Some(failure) = log.failure() {
+            return Err(Error::new(ErrorKind::ClusterNotReady, format!("writes have stopped for good: {failure}")));
+        }
+        if !log.has_room(bytes) {
+            return Err(Error::new(
+                ErrorKind::ClusterNotReady,
+                "the disk is full; nothing was done, writes resume by themselves when there is space",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The leader's time, as a message brought it.
+    pub(super) fn heard_time(&self, time_ms: u64) {
+        self.time.advance_to(time_ms);
+        let offset_ms = time_ms.saturating_sub(self.lease.now_ns() / 1_000_000);
+        self.heard_offset_ms.fetch_max(offset_ms, Ordering::Relaxed);
+    }
+
+    /// What the last leader's clock says now, as far as this node can tell; 0 when it has heard of none.
+    pub(super) fn last_heard_time_ms(&self) -> u64 {
+        match self.heard_offset_ms.load(Ordering::Relaxed) {
+            0 => 0,
+            offset_ms => offset_ms + self.lease.now_ns() / 1_000_000,
+        }
+    }
+}
+
+/// Sending to the node is immediate unless its queue is full; only then is a task needed.
+fn poll_once_or_spawn(runtime: &Handle, future: impl Future<Output = ()> + Send + 'static) {
+    let mut future = Box::pin(future);
+    let mut context = Context::from_waker(Waker::noop());
+    if future.as_mut().poll(&mut context).is_pending() {
+        runtime.spawn(future);
+    }
+}

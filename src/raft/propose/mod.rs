@@ -1,0 +1,13 @@
+//! Proposals: how commands of many callers reach the leader's log, each exactly once.
+
+mod answer;
+mod batcher;
+mod delivery;
+mod session;
+mod way;
+
+pub(in crate::raft) use answer::{ProposeAnswer, decode_answer, encode_answer};
+pub(in crate::raft) use batcher::Batcher;
+pub(crate) use batcher::Done;
+pub(in crate::raft) use delivery::{Attempt, Delivery, Way};
+pub(in crate::raft) use way::{NodeWay, attempt_of, attempt_of_call, propose_here};

@@ -1,0 +1,105 @@
+//! Rounds: readers that need a quorum, or the leader, share one question to them.
+//!
+//! Source: ReadIndex of the Raft thesis, section 6.4. A round takes its read index after all of its readers have arrived;
+//! who comes while a round is under way waits for the next one.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Consistency;
+
+/// When this much is applied, a read is as fresh as was asked; and the leader's time at that moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::raft) struct ReadIndex {
+    /// How many entries of the log must be applied.
+    pub(in crate::raft) applied: u64,
+    pub(in crate::raft) time_ms: u64,
+}
+
+/// Called once when a read may go ahead; gets the time to judge expiry by.
+pub(in crate::raft) type Ready = Box<dyn FnOnce(Result<u64>) + Send>;
+
+/// Who can be asked.
+pub(in crate::raft) trait Authority: Send + Sync {
+    /// Asks the leader, here or elsewhere, and waits until this node has applied so much.
+    fn confirm(&self, level: Consistency) -> BoxFuture<'_, Result<ReadIndex>>;
+    /// Waits for a change that makes another question worthwhile, but not for long.
+    fn pause(&self) -> BoxFuture<'_, ()>;
+    fn is_closed(&self) -> bool;
+}
+
+/// Readers at one level that share questions.
+pub(in crate::raft) struct Rounds {
+    level: Consistency,
+    authority: Arc<dyn Authority>,
+    runtime: Handle,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: Vec<(Instant, Ready)>,
+    is_running: bool,
+}
+
+impl Rounds {
+    pub(in crate::raft) fn new(level: Consistency, authority: Arc<dyn Authority>, runtime: Handle) -> Arc<Rounds> {
+        Arc::new(Rounds { level, authority, runtime, state: Mutex::default() })
+    }
+
+    /// Calls `ready` when a read may go ahead, or with `cluster_not_ready` or `timeout`.
+    pub(in crate::raft) fn join(self: &Arc<Rounds>, timeout: Duration, ready: Ready) {
+        let mut state = self.state();
+        state.waiting.push((Instant::now() + timeout, ready));
+        if !std::mem::replace(&mut state.is_running, true) {
+            drop(state);
+            self.runtime.spawn(self.clone().run());
+        }
+    }
+
+    async fn run(self: Arc<Rounds>) {
+        loop {
+            let round = {
+                let mut state = self.state();
+                if state.waiting.is_empty() {
+                    state.is_running = false;
+                    return;
+                }
+                std::mem::take(&mut state.waiting)
+            };
+            let latest = round.iter().map(|(deadline, _)| *deadline).max().unwrap_or_else(Instant::now);
+            match tokio::time::timeout_at(latest, self.authority.confirm(self.level)).await {
+                Ok(Ok(index)) => round.into_iter().for_each(|(_, ready)| ready(Ok(index.time_ms))),
+                Ok(Err(error)) => {
+                    self.again_later(round, &error);
+                    self.authority.pause().await;
+                }
+                Err(_) => self.again_later(round, &ErrorKind::Timeout.into()),
+            }
+        }
+    }
+
+    /// Puts back who has time left.
+    fn again_later(&self, round: Vec<(Instant, Ready)>, error: &Error) {
+        let now = Instant::now();
+        let (late, patient): (Vec<_>, Vec<_>) =
+            round.into_iter().partition(|(deadline, _)| *deadline <= now || self.authority.is_closed());
+        self.state().waiting.extend(patient);
+        for (_, ready) in late {
+            let error = match self.authority.is_closed() {
+                true => ErrorKind::Closed.into(),
+                false => Error::new(error.kind(), error.message()),
+            };
+            ready(Err(error));
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
