@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
-//! `state_machine` (deterministic content); `storage` (files); `raft` (consensus); `service` (verbs);
+//! `state_machine` (deterministic content); `storage` (files); `net` (connections); `raft` (consensus); `service` (verbs);
 //! `concord` (the handle).
 #![forbid(unsafe_code)]
 
@@ -21,6 +21,8 @@ mod encoding;
 mod error;
 pub mod limits;
 mod model;
+#[allow(dead_code, unused_imports, reason = "consensus does not use it yet")]
+mod net;
 mod raft;
 mod service;
 mod state_machine;

@@ -26,3 +26,31 @@ pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// Time a call may take when the caller gives no `timeout`.
 pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
+
+/// Largest frame between two nodes or from a remote client unless configured otherwise. Beyond it: `value_too_large`
+/// where it is sent, a closed connection where it is received.
+pub const FRAME_BYTES_MAX: usize = 80 * 1024 * 1024;
+
+/// Most bytes that wait to be sent on one connection. Beyond it: a call fails at once, a slow reader is cut off.
+pub const QUEUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Most authenticated connections that a node accepts. Beyond it: `cluster_not_ready` to the one that connects.
+pub const CONNECTIONS_MAX: usize = 1024;
+
+/// Most connections that have not proved yet who they are. Beyond it: the oldest of them is closed.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Time to prove who one is on a new connection. Beyond it: the connection is closed.
+pub const HANDSHAKE_TIMEOUT_MS: u64 = 3_000;
+
+/// Time to reach an address. Beyond it: `cluster_not_ready`.
+pub const CONNECT_TIMEOUT_MS: u64 = 3_000;
+
+/// Longest address that a node gives as its own. Beyond it: `invalid_config`.
+pub const ADDRESS_BYTES_MAX: usize = 256;
+
+/// Most requests of one connection that run at once. Beyond it: the next one is not read yet.
+pub const REQUESTS_RUNNING_MAX: usize = 1024;
+
+/// Most bytes of one connection's running requests. Beyond it: the next one is not read yet.
+pub const REQUEST_BYTES_RUNNING_MAX: usize = 64 * 1024 * 1024;
