@@ -11,12 +11,14 @@
 //! ```
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
-//! `state_machine` (deterministic content); `storage` (files); `raft` (consensus); `service` (verbs);
-//! `concord` (the handle).
+//! `state_machine` (deterministic content); `storage` (files); `discovery` (peers to try); `raft` (consensus);
+//! `service` (verbs); `concord` (the handle).
 #![forbid(unsafe_code)]
 
 mod concord;
 mod config;
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "started by the room that forms clusters"))]
+mod discovery;
 mod encoding;
 mod error;
 pub mod limits;

@@ -26,3 +26,24 @@ pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 
 /// Time a call may take when the caller gives no `timeout`.
 pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
+
+/// Longest datagram of discovery, below every usual MTU. Beyond it: dropped and counted.
+pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+
+/// Longest address (`host:port`) of a node. Beyond it: `invalid_config`.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+
+/// Longest name of a node. Beyond it: `invalid_config`.
+pub const NODE_NAME_BYTES_MAX: usize = 64;
+
+/// Most configured seeds. Beyond it: `invalid_config`.
+pub const SEEDS_MAX: usize = 64;
+
+/// Most addresses taken from one seed. Beyond it: the rest is left out.
+pub const SEED_ADDRESSES_MAX: usize = 256;
+
+/// Most nodes known by gossip. Beyond it: gossip forgets all and begins anew.
+pub const GOSSIP_NODES_MAX: usize = 1_024;
+
+/// Most datagrams read from one socket in a second. Beyond it: left to the kernel, which drops them.
+pub const DATAGRAMS_PER_S_MAX: u32 = 1_000;

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("state_machine", &["error", "limits", "config", "model", "encoding"]),
     ("telemetry", BASE),
     ("storage", &["error", "limits", "config", "telemetry"]),
+    ("discovery", BASE),
     ("raft", &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage"]),
     ("service", &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "raft"]),
     (
@@ -34,8 +35,8 @@ const OWNED_WORDS: &[(&str, &[&str], &str)] = &[
     ("std::fs", &["storage", "cli"], "reach files through `storage::Files`"),
     ("tokio::fs", &[], "reach files through `storage::Files`"),
     ("SystemTime", &["service"], "time comes stamped inside the command"),
-    ("getrandom", &["raft", "service", "storage"], "let the room above pass the random number in"),
-    ("std::net", &["raft", "http"], "sockets belong to the network seam"),
+    ("getrandom", &["raft", "service", "storage", "discovery"], "let the room above pass the random number in"),
+    ("std::net", &["raft", "http", "discovery"], "sockets belong to the network seam"),
     ("unsafe", &[], "the core is safe code"),
 ];
 
