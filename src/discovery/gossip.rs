@@ -138,13 +138,16 @@ impl Gossip {
         is_known || self.swim.announce(identity, &mut self.outbox).is_ok()
     }
 
+    /// Each interface gets a datagram of its own: who hears two of them has not heard one twice.
     async fn beacon(&mut self) {
         self.sockets.join_group();
         let body = encode_identity(self.swim.identity());
-        if let Some(datagram) = self.close(Kind::Beacon, 0, &body)
-            && self.sockets.send_to_group(&datagram).await > 0
-        {
-            add_one(&self.counts.sent);
+        for interface in self.sockets.interfaces() {
+            if let Some(datagram) = self.close(Kind::Beacon, 0, &body)
+                && self.sockets.send_to_group(&datagram, interface).await
+            {
+                add_one(&self.counts.sent);
+            }
         }
     }
 
@@ -278,5 +281,133 @@ fn swim_config() -> foca::Config {
         // Beacons already bring back together what was parted.
         periodic_announce_to_down_members: None,
         periodic_gossip: Some(PeriodicParams { frequency: Duration::from_millis(500), num_members: count(3) }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foca::{Codec as _, Header, Member, Message};
+
+    use super::super::options::Multicast;
+    use super::*;
+
+    fn about(node_id: u64) -> Announcement {
+        Announcement { address: format!("127.0.0.1:{node_id}"), node_id, cluster_id: 0, name: String::new() }
+    }
+
+    fn identity(run: u64, generation: u32) -> Identity {
+        let endpoint = SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 9);
+        Identity { run, generation, endpoint, about: Arc::new(about(run)) }
+    }
+
+    fn gossip() -> (Gossip, watch::Sender<Announcement>) {
+        let free = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+        let multicast = Multicast { port: free.local_addr().unwrap().port(), ..Multicast::default() };
+        drop(free);
+        let (me, receiver) = watch::channel(about(1));
+        let sockets = Sockets::open(&multicast, &about(1)).unwrap();
+        let roster = Arc::new(Roster::new(about(1), 0));
+        (Gossip::new(sockets, Seal::new("cookie"), roster, Arc::default(), receiver).unwrap(), me)
+    }
+
+    /// What a peer that knows the cookie sends: this message with these members.
+    fn say(gossip: &Gossip, src: Identity, message: Message<Identity>, members: &[Member<Identity>]) -> Vec<u8> {
+        let header = Header { src, src_incarnation: 0, dst: gossip.swim.identity().clone(), message };
+        let mut body = Vec::new();
+        Codec.encode_header(&header, &mut body).unwrap();
+        body.extend((members.len() as u16).to_be_bytes());
+        for member in members {
+            Codec.encode_member(member, &mut body).unwrap();
+        }
+        body
+    }
+
+    fn hear(gossip: &mut Gossip, sender: u64, counter: u64, body: &[u8]) {
+        let receiver = gossip.swim.identity().run;
+        let envelope = Envelope { kind: Kind::Swim, sender, receiver, counter, body };
+        let datagram = gossip.seal.close(&envelope).unwrap();
+        gossip.read(&datagram, "127.0.0.1:9".parse().unwrap());
+        gossip.keep_bounds();
+        gossip.outbox.messages.clear();
+    }
+
+    /// A peer that knows the cookie went mad and sends damaged messages, well sealed: nothing panics, and memory
+    /// stays within its bounds.
+    #[tokio::test]
+    async fn damaged_messages_inside_good_seals_are_harmless() {
+        let (mut gossip, _me) = gossip();
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).unwrap();
+        let mut state = u64::from_be_bytes(seed) | 1;
+        println!("seed {state}");
+        let mut random = move |below: usize| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state % below as u64) as usize
+        };
+        let (target, origin, probe_number) = (identity(7, 0), identity(8, 0), 1);
+        let messages = [
+            Message::Ping(1),
+            Message::Ack(1),
+            Message::PingReq { target: target.clone(), probe_number },
+            Message::IndirectPing { origin: origin.clone(), probe_number },
+            Message::IndirectAck { target, probe_number },
+            Message::ForwardedAck { origin, probe_number },
+            Message::Feed,
+            Message::Gossip,
+            Message::Broadcast,
+            Message::TurnUndead,
+        ];
+        let members = [Member::alive(identity(3, 1)), Member::down(gossip.swim.identity().clone())];
+        for counter in 1..20_000 {
+            let message = messages[random(messages.len())].clone();
+            let mut body = say(&gossip, identity(5, 0), message, &members[..random(3)]);
+            for _ in 0..random(4) {
+                let at = random(body.len());
+                body[at] = random(256) as u8;
+            }
+            body.truncate(body.len() - random(8).saturating_sub(4));
+            hear(&mut gossip, 5, counter, &body);
+            if counter % 100 == 0 {
+                let _late = gossip
+                    .outbox
+                    .timers
+                    .pop_first()
+                    .map(|(_, timer)| gossip.swim.handle_timer(timer, &mut gossip.outbox));
+            }
+        }
+        let counts = gossip.counts.read();
+        assert!(counts.accepted > 1_000 && counts.malformed > 1_000, "{counts:?}");
+    }
+
+    /// A peer that knows the cookie invents nodes without end: some are listed, memory stays within its bounds.
+    #[tokio::test]
+    async fn invented_nodes_fill_no_memory() {
+        let (mut gossip, _me) = gossip();
+        let mut known_max = 0;
+        for counter in 1..2_000 {
+            let invented: Vec<_> = (0..8).map(|n| Member::alive(identity(1_000 + 8 * counter + n, 0))).collect();
+            let body = say(&gossip, identity(5, 0), Message::Gossip, &invented);
+            hear(&mut gossip, 5, counter, &body);
+            known_max = known_max.max(gossip.swim.iter_membership_state().len());
+        }
+        assert!(known_max > GOSSIP_NODES_MAX / 2 && known_max <= GOSSIP_NODES_MAX, "{known_max}");
+        gossip.publish();
+        assert!(gossip.roster.peers().len() <= GOSSIP_NODES_MAX);
+    }
+
+    /// Others thought this node gone, as after a long pause: it comes back by itself as its next generation.
+    #[tokio::test]
+    async fn a_node_that_was_thought_gone_comes_back() {
+        let (mut gossip, _me) = gossip();
+        let body = say(&gossip, identity(5, 0), Message::TurnUndead, &[])[..].to_vec();
+        let body = &body[..body.len() - 2];
+        hear(&mut gossip, 5, 1, body);
+        assert_eq!(gossip.swim.identity().generation, 1);
+        let news = say(&gossip, identity(5, 0), Message::Gossip, &[]);
+        hear(&mut gossip, 5, 2, &news);
+        gossip.publish();
+        assert_eq!(gossip.roster.peers().len(), 1);
     }
 }

@@ -75,16 +75,15 @@ impl Sockets {
         }
     }
 
-    /// To everyone near, once on each interface; how many of them took it.
-    pub(super) async fn send_to_group(&self, datagram: &[u8]) -> usize {
-        let mut taken = 0;
-        for interface in &self.interfaces {
-            let is_set = SockRef::from(&*self.own).set_multicast_if_v4(interface).is_ok();
-            if is_set && self.own.send_to(datagram, self.group).await.is_ok() {
-                taken += 1;
-            }
-        }
-        taken
+    /// To everyone near this interface, one of [`Sockets::interfaces`]; whether the network took it.
+    pub(super) async fn send_to_group(&self, datagram: &[u8], interface: Ipv4Addr) -> bool {
+        let is_set = SockRef::from(&*self.own).set_multicast_if_v4(&interface).is_ok();
+        is_set && self.own.send_to(datagram, self.group).await.is_ok()
+    }
+
+    /// Own addresses of the interfaces that gossip uses; unspecified for where the system routes the group to.
+    pub(super) fn interfaces(&self) -> Vec<Ipv4Addr> {
+        self.interfaces.clone()
     }
 
     /// To one node; whether the network took it.

@@ -71,7 +71,7 @@ async fn has_multicast() -> bool {
     let group = group();
     let sockets = Sockets::open(&group, &about(1)).unwrap();
     let (_, mut ear) = sockets.ears();
-    sockets.send_to_group(b"echo").await;
+    sockets.send_to_group(b"echo", Ipv4Addr::LOCALHOST).await;
     let is_heard = timeout(Duration::from_secs(2), ear.hear()).await.is_ok();
     if !is_heard {
         println!("skipped: this machine has no multicast on loopback");
@@ -111,6 +111,35 @@ async fn nodes_find_each_other_and_notice_who_is_gone() {
     let two_again = start(2, &group, "cookie");
     wait_for_nodes(&one, &[2]).await;
     wait_for_nodes(&two_again, &[1]).await;
+}
+
+/// A node that others of the network reach, and one that only its own machine reaches, stand on one machine: they
+/// find each other, and hearing a beacon on two interfaces is no replay.
+#[tokio::test]
+async fn a_node_of_the_network_and_one_of_loopback_meet() {
+    let group = group();
+    let route = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+    if route.connect((group.group, group.port)).is_err() || !has_multicast().await {
+        println!("skipped: this machine has no route for multicast");
+        return;
+    }
+    let address = SocketAddr::new(route.local_addr().unwrap().ip(), 4102).to_string();
+    let options = DiscoveryOptions {
+        multicast: Some(group.clone()),
+        ..DiscoveryOptions::new(Announcement { address: address.clone(), ..about(2) }, "cookie")
+    };
+    let two = Discovery::start(options).unwrap();
+    let three = {
+        let me = Announcement { address: address.replace("4102", "4103"), ..about(3) };
+        let multicast = Some(group.clone());
+        Discovery::start(DiscoveryOptions { multicast, ..DiscoveryOptions::new(me, "cookie") }).unwrap()
+    };
+    let one = start(1, &group, "cookie");
+    wait_for_nodes(&one, &[2, 3]).await;
+    wait_for_nodes(&two, &[1, 3]).await;
+    wait_for_nodes(&three, &[1, 2]).await;
+    assert_eq!(one.peers()[0].address, address);
+    assert_eq!([&one, &two, &three].map(|node| node.counts().replayed), [0; 3]);
 }
 
 /// A dropped search ends its tasks and says goodbye: the other drops it long before a probe would have failed.
@@ -228,7 +257,7 @@ async fn recorded_and_damaged_datagrams_change_nothing() {
     assert_eq!(node.counts().accepted, before.accepted);
 
     // The node's own beacon comes back to it, and the actor, silent from now on, is dropped and stays so.
-    actor.sockets.send_to_group(&own_beacon).await;
+    actor.sockets.send_to_group(&own_beacon, Ipv4Addr::LOCALHOST).await;
     wait_for_nodes(&node, &[]).await;
     for recorded in [&introduction, &for_an_earlier_run] {
         actor.send(recorded, &target).await;
