@@ -13,15 +13,17 @@
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
 //! `state_machine` (deterministic content); `storage` (files); `net` (connections); `raft` (consensus); `service` (verbs);
 //! `concord` (the handle).
+//! `state_machine` (deterministic content); `storage` (files); `discovery` (peers to try); `raft` (consensus);
+//! `service` (verbs); `concord` (the handle).
 #![forbid(unsafe_code)]
 
 mod concord;
 mod config;
+mod discovery;
 mod encoding;
 mod error;
 pub mod limits;
 mod model;
-#[allow(dead_code, unused_imports, reason = "consensus does not use it yet")]
 mod net;
 mod raft;
 mod service;

@@ -46,11 +46,29 @@ pub const HANDSHAKE_TIMEOUT_MS: u64 = 3_000;
 /// Time to reach an address. Beyond it: `cluster_not_ready`.
 pub const CONNECT_TIMEOUT_MS: u64 = 3_000;
 
-/// Longest address that a node gives as its own. Beyond it: `invalid_config`.
-pub const ADDRESS_BYTES_MAX: usize = 256;
-
 /// Most requests of one connection that run at once. Beyond it: the next one is not read yet.
 pub const REQUESTS_RUNNING_MAX: usize = 1024;
 
 /// Most bytes of one connection's running requests. Beyond it: the next one is not read yet.
 pub const REQUEST_BYTES_RUNNING_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest datagram of discovery, below every usual MTU. Beyond it: dropped and counted.
+pub const DATAGRAM_BYTES_MAX: usize = 1_400;
+
+/// Longest address (`host:port`) of a node. Beyond it: `invalid_config`.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+
+/// Longest name of a node. Beyond it: `invalid_config`.
+pub const NODE_NAME_BYTES_MAX: usize = 128;
+
+/// Most configured seeds. Beyond it: `invalid_config`.
+pub const SEEDS_MAX: usize = 64;
+
+/// Most addresses taken from one seed. Beyond it: the rest is left out.
+pub const SEED_ADDRESSES_MAX: usize = 256;
+
+/// Most nodes known by gossip. Beyond it: gossip forgets all and begins anew.
+pub const GOSSIP_NODES_MAX: usize = 1_024;
+
+/// Most datagrams read from one socket in a second. Beyond it: left to the kernel, which drops them.
+pub const DATAGRAMS_PER_S_MAX: u32 = 1_000;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::{invalid, split_list};
 use crate::error::Result;
+use crate::limits;
 
 /// Port that is taken when an address names none.
 pub const PORT_DEFAULT: u16 = 7400;
@@ -88,7 +89,7 @@ pub struct ClusterConfig {
     pub listen: String,
     /// `host:port` under which others reach this node, when that differs from `listen`.
     pub advertise: Option<String>,
-    /// Name for people, shown in the status; up to 255 bytes. Default: the advertised address.
+    /// Name for people, shown in the status; up to 128 bytes. Default: the advertised address.
     pub name: Option<String>,
     /// `host:port` of nodes that may be there already; a DNS name may stand for several.
     pub seeds: Vec<String>,
@@ -135,7 +136,7 @@ impl ClusterConfig {
             (is_address(&self.listen), "cluster: `listen` is host:port"),
             (self.advertise.as_deref().is_none_or(is_address), "cluster: `advertise` is host:port"),
             (self.seeds.iter().all(|seed| is_address(seed)), "cluster: each of `seeds` is host:port"),
-            (name_bytes <= 255, "cluster: `name` has at most 255 bytes"),
+            (name_bytes <= limits::NODE_NAME_BYTES_MAX, "cluster: `name` has at most 128 bytes"),
             (self.bootstrap_expect <= 9, "cluster: `bootstrap_expect` is 0 to 9"),
             ((100..=60_000).contains(&self.election_timeout_ms), "cluster: `election_timeout_ms` is 100 to 60000"),
             (
@@ -244,7 +245,7 @@ fn is_address(text: &str) -> bool {
             let is_bracketed = host.starts_with('[') && host.ends_with(']');
             !host.is_empty()
                 && (is_bracketed || !host.contains(':'))
-                && text.len() <= 255
+                && text.len() <= limits::ADDRESS_BYTES_MAX
                 && port.parse::<u16>().is_ok()
         }
         None => false,

@@ -17,11 +17,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("telemetry", BASE),
     ("storage", &["error", "limits", "config", "telemetry"]),
     ("net", BASE),
-    ("raft", &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net"]),
-    ("service", &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "raft"]),
+    ("discovery", BASE),
+    (
+        "raft",
+        &[
+            "error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net", "discovery",
+        ],
+    ),
+    (
+        "service",
+        &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net", "raft"],
+    ),
     (
         "concord",
-        &["error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "raft", "service"],
+        &[
+            "error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net", "raft",
+            "service",
+        ],
     ),
     ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord"]),
     ("cli", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord", "http"]),
