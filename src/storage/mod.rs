@@ -36,6 +36,8 @@ pub(crate) use files::Files;
 pub(crate) use files::RealFiles;
 pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
+pub(crate) use log::{Driver, Sabotage};
+#[cfg(test)]
 pub(crate) use mem_files::MemFiles;
 pub(crate) use snapshot::{SnapshotFile, SnapshotStore};
 
