@@ -30,6 +30,8 @@ enum Stock {
     /// It is being made, or will be: see `Yard::wanted`.
     Preparing,
     Ready(Spare),
+    /// The file called `spare` is just becoming a segment.
+    Taken,
     /// The disk was full, or failed, at that moment.
     Failed(Instant, io::Error),
 }
@@ -112,7 +114,7 @@ impl Spares {
             Stock::Empty => true,
             Stock::Ready(spare) => spare.size < needed,
             Stock::Failed(when, _) => self.is_manual || when.elapsed() >= RETRY,
-            Stock::Preparing => false,
+            Stock::Preparing | Stock::Taken => false,
         };
         if !due || self.closing.load(Ordering::Relaxed) {
             return false;
@@ -220,7 +222,7 @@ impl Spares {
         let is_missing = match &yard.stock {
             Stock::Empty | Stock::Failed(..) => true,
             Stock::Preparing => yard.wanted.is_some_and(|wanted| wanted <= size),
-            Stock::Ready(_) => false,
+            Stock::Ready(_) | Stock::Taken => false,
         };
         if !is_missing || size != self.segment_bytes_max {
             return false;
@@ -241,6 +243,7 @@ impl Spares {
         match &self.yard().stock {
             Stock::Ready(spare) => spare.size >= needed,
             Stock::Preparing => !self.has_failed.load(Ordering::Relaxed),
+            Stock::Taken => true,
             Stock::Empty | Stock::Failed(..) => false,
         }
     }
@@ -307,7 +310,7 @@ impl Spares {
         self.write_spare(size, false)
     }
 
-    /// Takes the spare, which has at least `needed` bytes, preparing one of `size` if there is none. On a full disk it waits,
+    /// Takes the spare, which has at least `needed` bytes, until `named`, preparing one of `size` if there is none. On a full disk it waits,
     /// trying again every 200 ms, until there is space or the log is closed.
     pub(super) fn take(&self, needed: u64, size: u64) -> io::Result<Spare> {
         let size = size.max(needed);
@@ -316,13 +319,14 @@ impl Spares {
             match &yard.stock {
                 Stock::Ready(spare) if spare.size >= needed => {
                     self.ready_bytes.store(0, Ordering::Release);
-                    return match std::mem::replace(&mut yard.stock, Stock::Empty) {
+                    return match std::mem::replace(&mut yard.stock, Stock::Taken) {
                         Stock::Ready(spare) => Ok(spare),
                         _ => unreachable!("it was ready a line above"),
                     };
                 }
                 // Too small: the new one takes its name.
                 Stock::Ready(_) => self.put(&mut yard.stock, Stock::Empty),
+                Stock::Taken => return Err(io::Error::other("the attempt before has failed")),
                 Stock::Empty => {
                     yard.stock = Stock::Preparing;
                     drop(yard);
@@ -353,6 +357,11 @@ impl Spares {
                 }
             }
         }
+    }
+
+    /// The spare that was taken has its name as a segment: another file may be called `spare`.
+    pub(super) fn named(&self) {
+        self.put(&mut self.yard().stock, Stock::Empty);
     }
 
     /// Ends a preparation that nobody waits for, and any waiting for space.

@@ -223,6 +223,7 @@ impl Writer {
         };
         let segment = Segment::create(&**self.data_dir.files(), &self.dir, &head, spare);
         let segment = Arc::new(segment.map_err(|error| self.failed("make the segment after", &error))?);
+        self.spares.named();
         effects.push(Effect::Segment(segment.clone()));
         self.segment = segment;
         self.offset = SEGMENT_HEAD_BYTES;
