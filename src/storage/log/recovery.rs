@@ -55,6 +55,7 @@ struct Tail {
 
 /// Opens the log in `data_dir`, or makes it.
 pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recovered> {
+    data_dir.assert_adopted();
     let dir = data_dir.path().join("log");
     let files = data_dir.files();
     let names = files.list(&dir).map_err(|error| io_failed("list", &dir, error))?;

@@ -35,6 +35,11 @@ fn open_log(files: &MemFiles) -> crate::Result<Log> {
     Log::open(&data_dir(files)?, small())
 }
 
+/// How far a snapshot of these tests reaches: its header may begin with a number of one digit.
+fn leading_number(header: &[u8]) -> crate::Result<u64> {
+    Ok(header.first().filter(|byte| byte.is_ascii_digit()).map_or(0, |&byte| u64::from(byte - b'0')))
+}
+
 fn at(term: u64, index: u64) -> LogPosition {
     LogPosition { term, node: 7, index }
 }
