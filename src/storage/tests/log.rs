@@ -1,6 +1,8 @@
 //! What the log promises while nothing goes wrong.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use super::*;
 use crate::storage::Ballot;
@@ -174,6 +176,34 @@ fn at_an_interval_answers_come_before_the_sync_which_follows_by_itself() {
         now(|done| log.save_ballot(ballot, done)).unwrap();
         assert_eq!(open_log(&files.after_crash(None)).unwrap().ballot(), Some(ballot), "votes never wait");
     }
+}
+
+#[test]
+fn at_an_interval_load_puts_no_sync_off() {
+    /// Each answer appends again, so that the queue is never empty when the log looks.
+    fn go_on(log: Log, stop: Arc<AtomicBool>) {
+        let next = log.clone();
+        let again = move |_| {
+            if !stop.load(Ordering::Relaxed) {
+                go_on(next, stop)
+            }
+        };
+        log.append(Vec::new(), Box::new(again));
+    }
+    let files = MemFiles::default();
+    let options = LogOptions { durability: Durability::Interval { interval_ms: 20 }, ..small() };
+    let log = Log::open(&data_dir(&files).unwrap(), options).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let before = files.syncs();
+    go_on(log.clone(), stop.clone());
+    append(&log, vec![usual(0)]).unwrap();
+    let begin = Instant::now();
+    while files.syncs() == before {
+        assert!(begin.elapsed() < Duration::from_secs(5), "five seconds of load without a sync");
+        std::thread::yield_now();
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(open_log(&files.after_crash(None)).unwrap().last(), Some(at(1, 0)));
 }
 
 #[test]

@@ -13,10 +13,13 @@ mod crash;
 mod damage;
 mod data_dir;
 mod disk_faults;
+mod driven;
+mod formation;
 mod golden;
 mod kill;
 mod log;
 mod model;
+mod receive;
 mod snapshot;
 
 const DIR: &str = "/data";

@@ -5,15 +5,15 @@ use crate::ErrorKind;
 use crate::storage::SnapshotFile;
 use crate::storage::snapshot::SnapshotReader;
 
-fn store(files: &MemFiles) -> SnapshotStore {
+pub(super) fn store(files: &MemFiles) -> SnapshotStore {
     SnapshotStore::open(&data_dir(files).unwrap(), leading_number).unwrap()
 }
 
-fn blocks(count: u8, bytes: usize) -> Vec<Vec<u8>> {
+pub(super) fn blocks(count: u8, bytes: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| vec![number; bytes + usize::from(number)]).collect()
 }
 
-fn write(store: &SnapshotStore, header: &[u8], blocks: &[Vec<u8>]) -> crate::Result<SnapshotFile> {
+pub(super) fn write(store: &SnapshotStore, header: &[u8], blocks: &[Vec<u8>]) -> crate::Result<SnapshotFile> {
     let mut writer = store.create(header)?;
     for block in blocks {
         writer.write_block(block)?;
@@ -30,12 +30,12 @@ fn rest(mut reader: SnapshotReader) -> crate::Result<Vec<Vec<u8>>> {
     Ok(blocks)
 }
 
-fn read(snapshot: &SnapshotFile) -> crate::Result<(Vec<u8>, Vec<Vec<u8>>)> {
+pub(super) fn read(snapshot: &SnapshotFile) -> crate::Result<(Vec<u8>, Vec<Vec<u8>>)> {
     let reader = snapshot.open()?;
     Ok((reader.header().to_vec(), rest(reader)?))
 }
 
-fn snapshot_paths(files: &MemFiles) -> Vec<std::path::PathBuf> {
+pub(super) fn snapshot_paths(files: &MemFiles) -> Vec<std::path::PathBuf> {
     files.paths().into_iter().filter(|path| path.to_string_lossy().contains("/snapshot/")).collect()
 }
 
