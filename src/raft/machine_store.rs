@@ -193,6 +193,12 @@ fn encode_header(meta: &Meta, header: &SnapshotHeader) -> Vec<u8> {
     out
 }
 
+/// How far the snapshot with this header reaches.
+pub(super) fn snapshot_reach(header: &[u8]) -> Result<u64> {
+    let (meta, _) = decode_header(header)?;
+    Ok(meta.last_log_id.map_or(0, |last| last.index))
+}
+
 fn decode_header(bytes: &[u8]) -> Result<(Meta, SnapshotHeader)> {
     let mut reader = WireReader::new(bytes);
     let last_log_id = read_position(&mut reader)?;

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::batcher::{Batcher, Done, RaftHandle};
 use super::log_store::LogStore;
-use super::machine_store::MachineStore;
+use super::machine_store::{MachineStore, snapshot_reach};
 use super::network::Isolated;
 use super::status::{Member, MemberRole, NodeState, RaftStatus};
 use super::types::{Peer, Types};
@@ -87,7 +87,7 @@ impl Node {
         let (log, snapshots) = match &options.data_dir {
             Some(dir) if options.durability != Durability::Memory => {
                 let log_options = LogOptions { durability: options.durability, ..LogOptions::default() };
-                (Log::open(dir, log_options)?, Some(Arc::new(SnapshotStore::open(dir)?)))
+                (Log::open(dir, log_options)?, Some(Arc::new(SnapshotStore::open(dir, snapshot_reach)?)))
             }
             _ => (Log::in_memory(), None),
         };

@@ -2,22 +2,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{Files, LockGuard};
-use super::{damaged, io_failed};
+use super::io_failed;
+use super::meta::{META, Meta, read_meta, write_meta};
+use super::replacement;
 use crate::error::{Error, ErrorKind, Result};
 
-const META_MAGIC: &[u8; 8] = b"CONCMETA";
-const META_FORMAT: u32 = 1;
-const META_BYTES: usize = 64;
-const META: &str = "META";
-const META_TEMP: &str = "META.tmp";
-
-/// Whose data this is; written once, when the directory is made, and repeated in every other file.
+/// Whose data this is; repeated in every other file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity {
+    /// 0 until the node belongs to a cluster, see `DataDir::adopt`.
     pub cluster_id: u128,
     pub node_id: u64,
 }
@@ -26,7 +22,7 @@ pub(crate) struct Identity {
 ///
 /// - Made with mode 0700, its files with 0600. No link inside it is followed.
 /// - Locked until it is released or the last clone is dropped: another process, or this one again, gets `locked`.
-/// - Holds `LOCK`, `META`, `log/` and `snapshot/`.
+/// - Holds `LOCK`, `META`, `log/` and `snapshot/`, and `FORMATION` while its node is about to found or join a cluster.
 #[derive(Clone)]
 pub(crate) struct DataDir {
     inner: Arc<Inner>,
@@ -35,8 +31,7 @@ pub(crate) struct DataDir {
 struct Inner {
     path: PathBuf,
     files: Arc<dyn Files>,
-    identity: Identity,
-    had_log: AtomicBool,
+    meta: Mutex<Meta>,
     lock: Mutex<Option<LockGuard>>,
 }
 
@@ -44,8 +39,30 @@ impl DataDir {
     /// Opens or creates the directory; `fresh` names its owner when it is new.
     ///
     /// Errors: `locked`, `corrupt` (damaged `META`, or files without one), `invalid_config` (written by a newer
-    /// release), `io`.
+    /// release, or a recovery was interrupted just before its end), `io`.
     pub(crate) fn open(path: &Path, files: Arc<dyn Files>, fresh: impl FnOnce() -> Identity) -> Result<DataDir> {
+        if !holds_data(path, &*files) {
+            replacement::refuse_half_swapped(path, &*files)?;
+        }
+        DataDir::open_or_make(path, files, || Ok(fresh()))
+    }
+
+    /// Opens a directory that must hold data already.
+    ///
+    /// Errors: as `open`; `not_found` when there is nothing.
+    pub(crate) fn open_existing(path: &Path, files: Arc<dyn Files>) -> Result<DataDir> {
+        let nothing = || {
+            let message = format!("{} holds no data of Concord; give the directory of a node", path.display());
+            Error::new(ErrorKind::NotFound, message)
+        };
+        if !holds_data(path, &*files) {
+            replacement::refuse_half_swapped(path, &*files)?;
+            return Err(nothing());
+        }
+        DataDir::open_or_make(path, files, || Err(nothing()))
+    }
+
+    fn open_or_make(path: &Path, files: Arc<dyn Files>, fresh: impl FnOnce() -> Result<Identity>) -> Result<DataDir> {
         files.create_dir(path).map_err(|error| io_failed("create the data directory", path, error))?;
         let lock_path = path.join("LOCK");
         let owner = format!("process {}", std::process::id());
@@ -61,22 +78,56 @@ impl DataDir {
         })?;
         let meta = match read_meta(path, &*files)? {
             Some(meta) => meta,
-            None => write_meta(path, &*files, Meta { identity: fresh(), had_log: false })?,
+            None => write_meta(path, &*files, Meta { identity: fresh()?, had_log: false })?,
         };
         for name in ["log", "snapshot"] {
             let dir = path.join(name);
             files.create_dir(&dir).map_err(|error| io_failed("create", &dir, error))?;
         }
         files.sync_dir(path).map_err(|error| io_failed("sync", path, error))?;
-        let had_log = AtomicBool::new(meta.had_log);
-        let inner =
-            Inner { path: path.to_owned(), files, identity: meta.identity, had_log, lock: Mutex::new(Some(lock)) };
+        let (meta, lock) = (Mutex::new(meta), Mutex::new(Some(lock)));
+        let inner = Inner { path: path.to_owned(), files, meta, lock };
         Ok(DataDir { inner: Arc::new(inner) })
+    }
+
+    fn meta(&self) -> MutexGuard<'_, Meta> {
+        self.inner.meta.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whose data this is.
     pub(crate) fn identity(&self) -> Identity {
-        self.inner.identity
+        self.meta().identity
+    }
+
+    /// Makes the node, which belonged to no cluster yet, a member of this one, durably. Its log and snapshots are opened
+    /// after that. Nothing happens if it belongs to this cluster already.
+    ///
+    /// Errors: `invalid_config` when it belongs to another cluster, has a log, or `cluster_id` is 0; `io`.
+    pub(crate) fn adopt(&self, cluster_id: u128) -> Result<()> {
+        let mut meta = self.meta();
+        if cluster_id == meta.identity.cluster_id && cluster_id != 0 {
+            return Ok(());
+        }
+        let why = if cluster_id == 0 {
+            "cannot be given to cluster 0, which stands for none; name a cluster".to_owned()
+        } else if meta.identity.cluster_id != 0 {
+            format!(
+                "belongs to cluster {:032x} and cannot change to {cluster_id:032x}; give the node an empty data_dir to join that one",
+                meta.identity.cluster_id
+            )
+        } else if meta.had_log {
+            "holds a log already, of no cluster; give the node an empty data_dir".to_owned()
+        } else {
+            let identity = Identity { cluster_id, ..meta.identity };
+            *meta = write_meta(self.path(), &**self.files(), Meta { identity, ..*meta })?;
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::InvalidConfig, format!("{} {why}", self.path().display())))
+    }
+
+    /// Every file carries the cluster id, so nothing may be opened before there is one.
+    pub(super) fn assert_adopted(&self) {
+        assert!(self.identity().cluster_id != 0, "a data directory is adopted before its log and snapshots are opened");
     }
 
     /// Gives the directory back, though clones may still be held. Only when nothing writes to it any more.
@@ -91,14 +142,14 @@ impl DataDir {
 
     /// Whether a log was ever made here. Without its log a node has forgotten its votes and must not go on as if it were new.
     pub(super) fn had_log(&self) -> bool {
-        self.inner.had_log.load(Ordering::Relaxed)
+        self.meta().had_log
     }
 
     /// Notes, durably, that there is a log.
     pub(super) fn note_log(&self) -> Result<()> {
-        if !self.had_log() {
-            write_meta(self.path(), &**self.files(), Meta { identity: self.identity(), had_log: true })?;
-            self.inner.had_log.store(true, Ordering::Relaxed);
+        let mut meta = self.meta();
+        if !meta.had_log {
+            *meta = write_meta(self.path(), &**self.files(), Meta { had_log: true, ..*meta })?;
         }
         Ok(())
     }
@@ -108,82 +159,9 @@ impl DataDir {
     }
 }
 
-/// What the META file says.
-#[derive(Clone, Copy)]
-struct Meta {
-    identity: Identity,
-    had_log: bool,
-}
-
-fn read_meta(path: &Path, files: &dyn Files) -> Result<Option<Meta>> {
-    let names = files.list(path).map_err(|error| io_failed("list", path, error))?;
-    let (meta, temp) = (path.join(META), path.join(META_TEMP));
-    if names.iter().any(|name| name == META_TEMP) {
-        files.remove(&temp).map_err(|error| io_failed("remove", &temp, error))?;
-    }
-    if !names.iter().any(|name| name == META) {
-        for name in ["log", "snapshot"] {
-            let dir = path.join(name);
-            if names.iter().any(|found| found == name) && !files.list(&dir).is_ok_and(|inside| inside.is_empty()) {
-                return Err(damaged(&meta, 0, format!("it is missing, yet {} holds files", dir.display())));
-            }
-        }
-        return Ok(None);
-    }
-    let read = || -> io::Result<(usize, [u8; META_BYTES + 1])> {
-        let mut bytes = [0; META_BYTES + 1];
-        let count = files.open(&meta)?.read_at(&mut bytes, 0)?;
-        Ok((count, bytes))
-    };
-    let (count, bytes) = read().map_err(|error| io_failed("read", &meta, error))?;
-    decode_meta(&bytes[..count], &meta).map(Some)
-}
-
-/// Replaces the file in one step.
-fn write_meta(path: &Path, files: &dyn Files, content: Meta) -> Result<Meta> {
-    let (meta, temp) = (path.join(META), path.join(META_TEMP));
-    let write = || -> io::Result<()> {
-        let file = files.create(&temp)?;
-        file.write_at(&encode_meta(content), 0)?;
-        file.sync_data()?;
-        files.rename(&temp, &meta)?;
-        files.sync_dir(path)
-    };
-    write().map_err(|error| io_failed("write", &meta, error))?;
-    Ok(content)
-}
-
-/// Magic (8), format (4), zero (4), cluster (16), node (8), had a log (1), zero (19), CRC-32 of all before it (4).
-fn encode_meta(meta: Meta) -> [u8; META_BYTES] {
-    let mut bytes = [0; META_BYTES];
-    bytes[..8].copy_from_slice(META_MAGIC);
-    bytes[8..12].copy_from_slice(&META_FORMAT.to_le_bytes());
-    bytes[16..32].copy_from_slice(&meta.identity.cluster_id.to_le_bytes());
-    bytes[32..40].copy_from_slice(&meta.identity.node_id.to_le_bytes());
-    bytes[40] = u8::from(meta.had_log);
-    let crc = crc32fast::hash(&bytes[..META_BYTES - 4]);
-    bytes[META_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
-    bytes
-}
-
-fn decode_meta(bytes: &[u8], path: &Path) -> Result<Meta> {
-    let Ok(bytes) = <&[u8; META_BYTES]>::try_from(bytes) else {
-        return Err(damaged(path, 0, format!("it has not {META_BYTES} bytes")));
-    };
-    let (body, crc) = bytes.split_last_chunk::<4>().expect("META_BYTES is more than 4");
-    if &bytes[..8] != META_MAGIC {
-        return Err(damaged(path, 0, "it is not a META file"));
-    }
-    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
-        return Err(damaged(path, 0, "wrong checksum"));
-    }
-    let format = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
-    check_format(format, META_FORMAT, path)?;
-    let identity = Identity {
-        cluster_id: u128::from_le_bytes(bytes[16..32].try_into().expect("sixteen bytes")),
-        node_id: u64::from_le_bytes(bytes[32..40].try_into().expect("eight bytes")),
-    };
-    Ok(Meta { identity, had_log: bytes[40] == 1 })
+/// Whether there is a data directory, as far as can be seen without its lock.
+pub(super) fn holds_data(path: &Path, files: &dyn Files) -> bool {
+    files.list(path).is_ok_and(|names| names.iter().any(|name| name == META))
 }
 
 /// Refuses a format that this release does not know.

@@ -26,17 +26,19 @@ pub(crate) trait StoredFile: Send + Sync {
 /// - A created, renamed or removed name survives a crash only after `sync_dir` of its directory.
 /// - Only regular files are opened: a symbolic link or a device is refused.
 pub(crate) trait Files: Send + Sync + 'static {
-    /// Creates this directory and its parents with mode 0700 where they are missing.
+    /// Creates this directory and its parents with mode 0700 where they are missing; their names are durable at once.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Creates a file with mode 0600; an error if the name exists, even as a link.
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>>;
     /// Opens an existing regular file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>>;
-    /// Renames, replacing `to`.
+    /// Renames a file, replacing `to`, or a directory; then `to` must not hold anything.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Names in a directory, sorted.
+    /// Removes a directory with all that is in it; no link is followed.
+    fn remove_tree(&self, dir: &Path) -> io::Result<()>;
+    /// Names in a directory, sorted; `NotFound` if there is none.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
@@ -75,6 +77,14 @@ impl StoredFile for File {
     }
 }
 
+/// The directory that holds this name.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
 /// Opens a regular file. The directory is private (0700), so looking before and after the opening is enough:
 /// nobody else can swap the name in between.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
@@ -93,7 +103,16 @@ fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 
 impl Files for RealFiles {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        let made = dir.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists()).count();
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        for made in dir.ancestors().take(made) {
+            match self.sync_dir(parent_of(made)) {
+                // A directory may be writable without being readable; then it cannot be opened to be synced.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                synced => synced?,
+            }
+        }
+        Ok(())
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn StoredFile>> {
@@ -110,6 +129,10 @@ impl Files for RealFiles {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_tree(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir_all(dir)
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

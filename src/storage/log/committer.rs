@@ -2,12 +2,15 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::driver::Driver;
+use super::failure::Failure;
 use super::frame;
-use super::segment::{SEGMENT_HEAD_BYTES, Spares};
+use super::segment::SEGMENT_HEAD_BYTES;
+use super::spares::Spares;
 use super::state::{Change, Queued, State};
 use super::writer::Writer;
 use super::{Done, LogOptions, LogPosition};
@@ -33,8 +36,8 @@ pub(super) struct Committer {
     writer: Option<Mutex<Writer>>,
     spares: Option<Arc<Spares>>,
     options: LogOptions,
-    has_failed: AtomicBool,
-    failure: OnceLock<String>,
+    /// Shared with `spares`.
+    failure: Arc<Failure>,
 }
 
 /// What the log's thread does next.
@@ -53,11 +56,10 @@ impl Committer {
             room: AtomicU64::new(state.room),
             queued_bytes: AtomicU64::new(0),
             state: Mutex::new(state),
+            failure: writer.as_ref().map(|writer| writer.spares.failure.clone()).unwrap_or_default(),
             spares: writer.as_ref().map(|writer| writer.spares.clone()),
             writer: writer.map(Mutex::new),
             options,
-            has_failed: AtomicBool::new(false),
-            failure: OnceLock::new(),
         }
     }
 
@@ -70,13 +72,11 @@ impl Committer {
     }
 
     pub(super) fn failure(&self) -> Option<String> {
-        self.failure.get().cloned()
+        self.failure.message()
     }
 
-    fn fail(&self, error: &io::Error) {
-        let message = format!("{error}; nothing is acknowledged any more: see to the disk, then restart this node");
-        self.failure.get_or_init(|| message);
-        self.has_failed.store(true, Ordering::Release);
+    fn is_manual(&self) -> bool {
+        matches!(self.options.driver, Driver::Manual(_))
     }
 
     /// Makes the change visible, queues it, and sees to it that somebody writes it.
@@ -90,22 +90,25 @@ impl Committer {
         state.apply(change, done);
         self.queued.store(state.queue.len(), Ordering::Release);
         self.publish_room(&state);
-        if state.writing {
+        if state.writing && !self.is_manual() {
             return;
         }
         let fits = |state: &State| {
             alone
+                && !self.is_manual()
                 && payload_bytes <= self.options.inline_bytes
                 && state.queue.len() == 1
                 && self.options.inline_bytes > 0
                 && state.room > state.queued_bytes + RESERVE_BYTES.min(self.options.segment_bytes / 16)
         };
-        if self.writer.is_none() || state.closed || fits(&state) {
+        if !state.writing && (self.writer.is_none() || state.closed || fits(&state)) {
             state.writing = true;
             drop(state);
             self.drain(self.writer.is_some());
         } else {
             self.wake(&mut state);
+            drop(state);
+            self.notify();
         }
     }
 
@@ -119,6 +122,15 @@ impl Committer {
         if state.unmarked_since.is_none() && self.writer.is_some() {
             state.unmarked_since = Some(Instant::now());
             self.wake_if_due(&mut state);
+            drop(state);
+            self.notify();
+        }
+    }
+
+    /// Tells the one who drives the log, if there is one, that there is work. No lock is held.
+    fn notify(&self) {
+        if let (Driver::Manual(notify), true) = (&self.options.driver, self.writer.is_some()) {
+            notify();
         }
     }
 
@@ -156,15 +168,21 @@ impl Committer {
             self.queued.store(0, Ordering::Release);
             let committed = state.committed.filter(|_| std::mem::take(&mut state.committed_is_news));
             let is_closed = state.closed;
+            // Under load the queue may never be empty; the interval holds all the same.
+            let sync = self.options.durability == Durability::Always || matches!(self.sync_due(&state), Some(Ok(())));
             drop(state);
-            let outcome = self.commit(&changes, committed, is_closed);
+            let outcome = if is_closed {
+                Err(io::Error::other("the log is closed"))
+            } else {
+                self.commit(&changes, committed, sync)
+            };
             {
                 let mut state = self.state();
                 state.queued_bytes -= bytes;
                 self.publish_room(&state);
             }
             if let (Err(error), false) = (&outcome, is_closed) {
-                self.fail(error);
+                self.failure.note(error);
             }
             let purged = outcome.as_ref().ok().and(last_purge(&changes));
             call_back(changes, &outcome);
@@ -174,16 +192,11 @@ impl Committer {
         }
     }
 
-    fn commit(&self, changes: &[Queued], committed: Option<LogPosition>, is_closed: bool) -> io::Result<()> {
+    fn commit(&self, changes: &[Queued], committed: Option<LogPosition>, sync: bool) -> io::Result<()> {
         let serial = changes.last().map_or(0, |queued| queued.serial);
-        if is_closed {
-            return Err(io::Error::other("the log is closed"));
-        }
-        if self.has_failed.load(Ordering::Acquire) {
-            return Err(io::Error::other(self.failure().unwrap_or_default()));
-        }
+        self.failure.check()?;
         let Some(mut writer) = self.writer() else { return Ok(()) };
-        let effects = writer.commit(changes, committed, self.options.durability == Durability::Always)?;
+        let effects = writer.commit(changes, committed, sync)?;
         let mut state = self.state();
         effects.into_iter().for_each(|effect| effect.apply(&mut state.index));
         state.written(serial);
@@ -191,13 +204,12 @@ impl Committer {
         Ok(())
     }
 
-    /// Frees the segments that hold nothing after this index; who waited for the purge mark has had its answer.
+    /// Hands over the segments that hold nothing after this index; the purge mark is durable. Removing a large file takes
+    /// tens of milliseconds, in which writes would wait.
     fn discard(&self, upto: u64) {
+        let Some(spares) = &self.spares else { return };
         let superfluous = self.state().index.take_purged(Some(upto));
-        let Some(writer) = self.writer() else { return };
-        if let Err(error) = writer.discard(superfluous) {
-            self.fail(&error);
-        }
+        spares.free(superfluous);
     }
 
     fn note_written(&self, state: &mut State, writer: &Writer) {
@@ -268,15 +280,20 @@ impl Committer {
         if state.closing {
             return Ok(Work::End);
         }
-        let now = Instant::now();
-        if let (Durability::Interval { interval_ms }, Some(since)) = (self.options.durability, state.unsynced_since) {
-            let until = since + Duration::from_millis(interval_ms);
-            return if until <= now { Ok(Work::Sync) } else { Err(Some(until)) };
+        if let Some(sync_due) = self.sync_due(state) {
+            return sync_due.map(|()| Work::Sync).map_err(Some);
         }
         match state.unmarked_since.map(|since| since + Duration::from_millis(self.options.mark_after_ms)) {
-            Some(until) if until <= now => Ok(Work::Mark),
+            Some(until) if until <= Instant::now() => Ok(Work::Mark),
             until => Err(until),
         }
+    }
+
+    /// Whether the sync of an interval is due, or when it will be; `None` when there is nothing to sync.
+    fn sync_due(&self, state: &State) -> Option<Result<(), Instant>> {
+        let Durability::Interval { interval_ms } = self.options.durability else { return None };
+        let until = state.unsynced_since? + Duration::from_millis(interval_ms);
+        Some(if until <= Instant::now() { Ok(()) } else { Err(until) })
     }
 
     fn spin(&self) {
@@ -302,10 +319,10 @@ impl Committer {
         };
         let Some(mut writer) = self.writer() else { return };
         let is_timed_sync = self.state().unsynced_since.is_some();
-        if !self.has_failed.load(Ordering::Acquire)
+        if self.failure.check().is_ok()
             && let Err(error) = work(&mut writer, committed)
         {
-            self.fail(&error);
+            self.failure.note(&error);
         }
         let mut state = self.state();
         state.room = writer.room();
@@ -331,6 +348,44 @@ impl Committer {
             drop(state);
             self.drain(false);
         }
+    }
+
+    /// One round of what the thread would do now, see `Log::drive`.
+    pub(super) fn drive(&self) -> bool {
+        if !self.is_manual() || self.writer.is_none() {
+            return false;
+        }
+        if self.take_role(|state| state.unsynced_since.is_some()) {
+            self.upkeep(false, |writer, _| writer.sync());
+        }
+        if self.take_role(|state| !state.queue.is_empty()) {
+            self.drain(true);
+        } else if self.take_role(|state| state.unmarked_since.is_some()) {
+            self.upkeep(false, |writer, committed| writer.mark(committed));
+        }
+        if let Some(spares) = &self.spares {
+            spares.work();
+        }
+        let state = self.state();
+        let is_news = state.unsynced_since.is_some() || state.unmarked_since.is_some();
+        !state.writing && (is_news || !state.queue.is_empty())
+    }
+
+    /// Makes the caller the writer if there is none and there is such work.
+    fn take_role(&self, has_work: impl FnOnce(&State) -> bool) -> bool {
+        let mut state = self.state();
+        let is_mine = !state.writing && has_work(&state);
+        state.writing |= is_mine;
+        is_mine
+    }
+
+    /// Ends a log that has no thread. True when it was one.
+    pub(super) fn drive_to_the_end(&self) -> bool {
+        while self.drive() {}
+        if self.is_manual() && self.writer.is_some() && self.take_role(|state| !state.closed) {
+            self.finish();
+        }
+        self.is_manual()
     }
 
     pub(super) fn begin_to_close(&self) {
@@ -367,7 +422,9 @@ impl Committer {
         if wanted <= self.room.load(Ordering::Acquire) || needed <= spares.ready_bytes() {
             return true;
         }
-        spares.prepare_ahead(needed, self.options.segment_bytes);
+        if spares.prepare_ahead(needed, self.options.segment_bytes) {
+            self.notify();
+        }
         spares.is_expected(needed)
     }
 

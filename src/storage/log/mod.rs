@@ -15,13 +15,19 @@ use committer::Committer;
 use state::{Change, State};
 
 mod committer;
+mod driver;
+mod failure;
 mod frame;
 mod index;
 mod recovery;
 mod segment;
+mod spares;
 mod state;
 mod writer;
 
+pub(crate) use driver::Driver;
+#[cfg(test)]
+pub(crate) use driver::Sabotage;
 pub(crate) use recovery::Recovery;
 #[cfg(test)]
 pub(super) use segment::SegmentHead;
@@ -73,6 +79,11 @@ pub(crate) struct LogOptions {
     pub mark_after_ms: u64,
     /// How long the log's thread looks for new work before it sleeps, microseconds.
     pub spin_us: u64,
+    /// Who does the work.
+    pub driver: Driver,
+    /// A mistake made on purpose, for tests that must find it.
+    #[cfg(test)]
+    pub sabotage: Sabotage,
 }
 
 impl Default for LogOptions {
@@ -84,6 +95,9 @@ impl Default for LogOptions {
             inline_bytes: 4096,
             mark_after_ms: 1000,
             spin_us: 30,
+            driver: Driver::Thread,
+            #[cfg(test)]
+            sabotage: Sabotage::None,
         }
     }
 }
@@ -115,6 +129,9 @@ impl Drop for Handle {
 impl Handle {
     fn close(&self) {
         self.committer.begin_to_close();
+        if self.committer.drive_to_the_end() {
+            return;
+        }
         let Some(thread) = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
         // The last clone may be dropped by a callback, on the log's own thread.
         if thread.thread().id() != std::thread::current().id() {
@@ -133,16 +150,20 @@ impl Log {
         if options.durability == Durability::Memory {
             return Ok(Log::in_memory());
         }
+        let is_manual = matches!(options.driver, Driver::Manual(_));
         let mut recovered = recovery::recover(data_dir, &options)?;
         let state = State::recovered(&mut recovered, options.cache_bytes);
         let recovery = recovered.report.clone();
         let committer = Arc::new(Committer::new(state, Some(recovered.writer), options));
-        let on_thread = committer.clone();
-        let thread = std::thread::Builder::new()
-            .name("concord-log".into())
-            .spawn(move || on_thread.run())
-            .map_err(|error| io_failed("start the thread for", data_dir.path(), error))?;
-        Ok(Log { handle: Arc::new(Handle { committer, thread: Mutex::new(Some(thread)), recovery }) })
+        let thread = match is_manual {
+            true => None,
+            false => {
+                let on_thread = committer.clone();
+                let thread = std::thread::Builder::new().name("concord-log".into()).spawn(move || on_thread.run());
+                Some(thread.map_err(|error| io_failed("start the thread for", data_dir.path(), error))?)
+            }
+        };
+        Ok(Log { handle: Arc::new(Handle { committer, thread: Mutex::new(thread), recovery }) })
     }
 
     /// A log that is never written: entries are kept until they are purged, callbacks are called at once.
@@ -243,6 +264,14 @@ impl Log {
     /// have dropped what it could not write. `None` while all is well.
     pub(crate) fn failure(&self) -> Option<String> {
         self.handle.committer.failure()
+    }
+
+    /// One round of what the log's thread would do now, for a log with `Driver::Manual`: syncs what the round before left
+    /// unsynced (`Durability::Interval`), then writes, syncs and answers what is queued, or else notes what is durable; frees
+    /// and prepares segments. True when there is more to do: call it again, then or later. It does nothing while
+    /// another call is under way, nor in a log that has a thread or lies in memory.
+    pub(crate) fn drive(&self) -> bool {
+        self.handle.committer.drive()
     }
 
     /// Writes and syncs what is queued and ends the thread. Later changes fail.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::LogOptions;
 use super::frame::{self, Found, FrameReader, Record};
 use super::index::{Index, Sizes};
-use super::segment::{self, SEGMENT_HEAD_BYTES, Segment, SegmentHead, Spares, Standing};
+use super::segment::{self, SEGMENT_HEAD_BYTES, Segment, SegmentHead, Standing};
+use super::spares::Spares;
 use super::writer::{Effect, Writer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::storage::data_dir::{DataDir, Identity};
@@ -54,12 +55,13 @@ struct Tail {
 
 /// Opens the log in `data_dir`, or makes it.
 pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recovered> {
+    data_dir.assert_adopted();
     let dir = data_dir.path().join("log");
     let files = data_dir.files();
     let names = files.list(&dir).map_err(|error| io_failed("list", &dir, error))?;
     let sequences: Vec<u64> = names.iter().filter_map(|name| segment::sequence_of(name)).collect();
     let open_spares =
-        || Spares::open(data_dir, &names).map_err(|error| io_failed("open the spare segment in", &dir, error));
+        || Spares::open(data_dir, &names, options).map_err(|error| io_failed("open the spare segment in", &dir, error));
     if sequences.is_empty() {
         if data_dir.had_log() {
             return Err(damaged(&dir, 0, "the log that was here is missing"));
@@ -99,8 +101,8 @@ pub(super) fn recover(data_dir: &DataDir, options: &LogOptions) -> Result<Recove
     report.entries = standing.last.map_or(0, |last| (last.index + 1).saturating_sub(first));
     let superfluous = replay.index.take_purged(purged);
     let spares = Arc::new(open_spares()?);
-    let writer = Writer::new(data_dir, spares, options.segment_bytes, tail.segment, standing, tail.offset);
-    writer.discard(superfluous).map_err(|error| io_failed("clear", &dir, error))?;
+    spares.discard(superfluous).map_err(|error| io_failed("clear", &dir, error))?;
+    let writer = Writer::new(data_dir, spares, options, tail.segment, standing, tail.offset);
     Ok(Recovered { writer, index: replay.index, sizes: replay.sizes, report })
 }
 
@@ -117,7 +119,7 @@ fn create(data_dir: &DataDir, dir: &Path, spares: Arc<Spares>, options: &LogOpti
     let mut index = Index::default();
     index.push_segment(segment.clone());
     let standing = Standing::default();
-    let writer = Writer::new(data_dir, spares, options.segment_bytes, segment, standing, SEGMENT_HEAD_BYTES);
+    let writer = Writer::new(data_dir, spares, options, segment, standing, SEGMENT_HEAD_BYTES);
     Ok(Recovered { writer, index, sizes: Sizes::default(), report: Recovery::default() })
 }
 

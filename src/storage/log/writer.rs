@@ -4,11 +4,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::LogPosition;
+#[cfg(test)]
+use super::Sabotage;
 use super::frame::{self, HEAD_BYTES, Record, SMALL_FRAME_BYTES};
 use super::index::Index;
-use super::segment::{SEGMENT_HEAD_BYTES, Segment, SegmentHead, Spares, Standing};
+use super::segment::{SEGMENT_HEAD_BYTES, Segment, SegmentHead, Standing};
+use super::spares::Spares;
 use super::state::{Change, Queued};
+use super::{LogOptions, LogPosition};
 use crate::storage::data_dir::DataDir;
 
 /// What a write did to the index; applied once it is done.
@@ -46,6 +49,8 @@ pub(super) struct Writer {
     /// Where the buffer will lie.
     offset: u64,
     synced: u64,
+    #[cfg(test)]
+    sabotage: Sabotage,
 }
 
 impl Writer {
@@ -53,7 +58,7 @@ impl Writer {
     pub(super) fn new(
         data_dir: &DataDir,
         spares: Arc<Spares>,
-        segment_bytes_max: u64,
+        options: &LogOptions,
         segment: Arc<Segment>,
         standing: Standing,
         offset: u64,
@@ -62,12 +67,14 @@ impl Writer {
             data_dir: data_dir.clone(),
             dir: data_dir.path().join("log"),
             spares,
-            segment_bytes_max,
+            segment_bytes_max: options.segment_bytes,
             segment,
             standing,
             buffer: Vec::new(),
             offset,
             synced: offset,
+            #[cfg(test)]
+            sabotage: options.sabotage,
         }
     }
 
@@ -110,6 +117,8 @@ impl Writer {
                         self.put(&Record::Entry(entry.clone()), &mut effects)?;
                     }
                 }
+                #[cfg(test)]
+                Change::Ballot(_) if self.sabotage == Sabotage::ForgetBallot => {}
                 Change::Ballot(ballot) => {
                     sync = true;
                     self.put(&Record::Ballot(*ballot), &mut effects)?;
@@ -126,6 +135,8 @@ impl Writer {
             self.put(&Record::Committed(position), &mut effects)?;
         }
         self.flush()?;
+        #[cfg(test)]
+        let sync = sync && self.sabotage != Sabotage::SkipSync;
         if sync {
             self.sync()?;
         }
@@ -212,23 +223,12 @@ impl Writer {
         };
         let segment = Segment::create(&**self.data_dir.files(), &self.dir, &head, spare);
         let segment = Arc::new(segment.map_err(|error| self.failed("make the segment after", &error))?);
+        self.spares.named();
         effects.push(Effect::Segment(segment.clone()));
         self.segment = segment;
         self.offset = SEGMENT_HEAD_BYTES;
         self.synced = SEGMENT_HEAD_BYTES;
         Ok(())
-    }
-
-    /// Removes or recycles segments that a durable purge mark made superfluous. Their names are gone for good before a recycled
-    /// one is written to.
-    pub(super) fn discard(&self, segments: Vec<Arc<Segment>>) -> io::Result<()> {
-        if segments.is_empty() {
-            return Ok(());
-        }
-        let mut recycled = segments.into_iter().map(|segment| self.spares.recycle(segment, self.segment_bytes_max));
-        let discarded =
-            recycled.try_for_each(|recycled| recycled).and_then(|()| self.data_dir.files().sync_dir(&self.dir));
-        discarded.map_err(|error| self.failed("free the segments before", &error))
     }
 
     fn failed(&self, action: &str, cause: &io::Error) -> io::Error {

@@ -218,6 +218,7 @@ fn frames_of_a_recycled_file_never_come_back() {
         now(|done| log.purge(at(1, next - 2), done)).unwrap();
         fill(&log, next..next + 1);
         next += 1;
+        log.wait_until_settled();
         assert!(files.content(&spare)[256..].iter().any(|&byte| byte != 0), "the old segment is the spare");
         fill_segment(&mut next);
         fill(&log, next..next + round);

@@ -23,7 +23,7 @@ fn what_it_makes_is_private() {
     let dir = open_real(&path).unwrap();
     let log = Log::open(&dir, real_options()).unwrap();
     append(&log, vec![usual(0)]).unwrap();
-    SnapshotStore::open(&dir).unwrap().create(b"header").unwrap().finish().unwrap();
+    SnapshotStore::open(&dir, leading_number).unwrap().create(b"header").unwrap().finish().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let mut seen = 0;
     let mut dirs = vec![temp.path().join("a"), path.clone()];

@@ -37,7 +37,7 @@ fn write_all(files: &MemFiles) {
     log.save_committed(at(2, 2));
     append(&log, vec![LogEntry { kind: 2, ..entry(2, 3, b"last") }]).unwrap();
     log.close();
-    let snapshots = SnapshotStore::open(&dir).unwrap();
+    let snapshots = SnapshotStore::open(&dir, leading_number).unwrap();
     let mut writer = snapshots.create(b"header of the state machine").unwrap();
     writer.write_block(b"first block").unwrap();
     writer.write_block(&[]).unwrap();
@@ -72,7 +72,7 @@ fn released_files_can_be_read() {
     assert_eq!((log.purged(), log.committed()), (Some(at(1, 0)), Some(at(2, 2))));
     let last = LogEntry { kind: 2, ..entry(2, 3, b"last") };
     assert_eq!(all(&log), [entry(1, 1, b"one"), entry(2, 2, &[0xc7; 100]), last]);
-    let mut reader = SnapshotStore::open(&dir).unwrap().latest().unwrap().open().unwrap();
+    let mut reader = SnapshotStore::open(&dir, leading_number).unwrap().latest().unwrap().open().unwrap();
     assert_eq!(reader.header(), b"header of the state machine");
     let expected = [Some(b"first block".to_vec()), Some(Vec::new()), Some(vec![7; 300]), None];
     for block in expected {

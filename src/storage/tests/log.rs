@@ -1,6 +1,8 @@
 //! What the log promises while nothing goes wrong.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use super::*;
 use crate::storage::Ballot;
@@ -105,8 +107,9 @@ fn a_purge_frees_segments_and_the_ballot_survives_it() {
     let (bytes, before) = (log.bytes(), files.paths().len());
     assert!(bytes > 400 * 80);
     now(|done| log.purge(at(1, 380), done)).unwrap();
-    // The files go after the answer and before the next one.
     append(&log, vec![usual(400)]).unwrap();
+    // The files go after the answer, and no write waits for that.
+    log.wait_until_settled();
     assert!(files.paths().len() < before / 2, "{} files of {before} are left", files.paths().len());
     assert!(log.bytes() < bytes / 4);
     let expected: Vec<_> = (381..=400).map(usual).collect();
@@ -173,6 +176,34 @@ fn at_an_interval_answers_come_before_the_sync_which_follows_by_itself() {
         now(|done| log.save_ballot(ballot, done)).unwrap();
         assert_eq!(open_log(&files.after_crash(None)).unwrap().ballot(), Some(ballot), "votes never wait");
     }
+}
+
+#[test]
+fn at_an_interval_load_puts_no_sync_off() {
+    /// Each answer appends again, so that the queue is never empty when the log looks.
+    fn go_on(log: Log, stop: Arc<AtomicBool>) {
+        let next = log.clone();
+        let again = move |_| {
+            if !stop.load(Ordering::Relaxed) {
+                go_on(next, stop)
+            }
+        };
+        log.append(Vec::new(), Box::new(again));
+    }
+    let files = MemFiles::default();
+    let options = LogOptions { durability: Durability::Interval { interval_ms: 20 }, ..small() };
+    let log = Log::open(&data_dir(&files).unwrap(), options).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let before = files.syncs();
+    go_on(log.clone(), stop.clone());
+    append(&log, vec![usual(0)]).unwrap();
+    let begin = Instant::now();
+    while files.syncs() == before {
+        assert!(begin.elapsed() < Duration::from_secs(5), "five seconds of load without a sync");
+        std::thread::yield_now();
+    }
+    stop.store(true, Ordering::Relaxed);
+    assert_eq!(open_log(&files.after_crash(None)).unwrap().last(), Some(at(1, 0)));
 }
 
 #[test]

@@ -13,10 +13,13 @@ mod crash;
 mod damage;
 mod data_dir;
 mod disk_faults;
+mod driven;
+mod formation;
 mod golden;
 mod kill;
 mod log;
 mod model;
+mod receive;
 mod snapshot;
 
 const DIR: &str = "/data";
@@ -33,6 +36,11 @@ fn data_dir(files: &MemFiles) -> crate::Result<DataDir> {
 
 fn open_log(files: &MemFiles) -> crate::Result<Log> {
     Log::open(&data_dir(files)?, small())
+}
+
+/// How far a snapshot of these tests reaches: its header may begin with a number of one digit.
+fn leading_number(header: &[u8]) -> crate::Result<u64> {
+    Ok(header.first().filter(|byte| byte.is_ascii_digit()).map_or(0, |&byte| u64::from(byte - b'0')))
 }
 
 fn at(term: u64, index: u64) -> LogPosition {

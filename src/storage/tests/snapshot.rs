@@ -5,15 +5,15 @@ use crate::ErrorKind;
 use crate::storage::SnapshotFile;
 use crate::storage::snapshot::SnapshotReader;
 
-fn store(files: &MemFiles) -> SnapshotStore {
-    SnapshotStore::open(&data_dir(files).unwrap()).unwrap()
+pub(super) fn store(files: &MemFiles) -> SnapshotStore {
+    SnapshotStore::open(&data_dir(files).unwrap(), leading_number).unwrap()
 }
 
-fn blocks(count: u8, bytes: usize) -> Vec<Vec<u8>> {
+pub(super) fn blocks(count: u8, bytes: usize) -> Vec<Vec<u8>> {
     (0..count).map(|number| vec![number; bytes + usize::from(number)]).collect()
 }
 
-fn write(store: &SnapshotStore, header: &[u8], blocks: &[Vec<u8>]) -> crate::Result<SnapshotFile> {
+pub(super) fn write(store: &SnapshotStore, header: &[u8], blocks: &[Vec<u8>]) -> crate::Result<SnapshotFile> {
     let mut writer = store.create(header)?;
     for block in blocks {
         writer.write_block(block)?;
@@ -30,12 +30,12 @@ fn rest(mut reader: SnapshotReader) -> crate::Result<Vec<Vec<u8>>> {
     Ok(blocks)
 }
 
-fn read(snapshot: &SnapshotFile) -> crate::Result<(Vec<u8>, Vec<Vec<u8>>)> {
+pub(super) fn read(snapshot: &SnapshotFile) -> crate::Result<(Vec<u8>, Vec<Vec<u8>>)> {
     let reader = snapshot.open()?;
     Ok((reader.header().to_vec(), rest(reader)?))
 }
 
-fn snapshot_paths(files: &MemFiles) -> Vec<std::path::PathBuf> {
+pub(super) fn snapshot_paths(files: &MemFiles) -> Vec<std::path::PathBuf> {
     files.paths().into_iter().filter(|path| path.to_string_lossy().contains("/snapshot/")).collect()
 }
 
@@ -113,7 +113,7 @@ fn ten_thousand_changed_bytes_are_all_noticed() {
         let place = random.below(bytes.len() as u64) as usize;
         bytes[place] ^= 1 << random.below(8);
         files.set_content(&path, bytes);
-        let read = SnapshotStore::open(&opened).and_then(|store| read(&store.latest().unwrap()));
+        let read = SnapshotStore::open(&opened, leading_number).and_then(|store| read(&store.latest().unwrap()));
         // The node that wrote it is the only thing that may differ, and that is under the head's checksum.
         let error = read.expect_err("a changed byte must be noticed");
         assert_eq!(error.kind(), ErrorKind::Corrupt);
@@ -121,10 +121,10 @@ fn ten_thousand_changed_bytes_are_all_noticed() {
     }
     for length in 0..good.len() {
         files.set_content(&path, good[..length].to_vec());
-        let read = SnapshotStore::open(&opened).and_then(|store| read(&store.latest().unwrap()));
+        let read = SnapshotStore::open(&opened, leading_number).and_then(|store| read(&store.latest().unwrap()));
         assert_eq!(read.expect_err("a cut must be noticed").kind(), ErrorKind::Corrupt);
     }
     files.set_content(&path, [&good[..], &[0]].concat());
-    let longer = SnapshotStore::open(&opened).and_then(|store| read(&store.latest().unwrap()));
+    let longer = SnapshotStore::open(&opened, leading_number).and_then(|store| read(&store.latest().unwrap()));
     assert!(longer.is_err());
 }
