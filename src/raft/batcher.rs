@@ -19,13 +19,19 @@ use tokio::sync::Notify;
 
 use super::machine_store::MachineStore;
 use super::types::{Answer, Batch, Types};
-use crate::encoding::command::{COMMANDS_VERSION, put_command};
+use crate::encoding::batch::{BATCH_HEADER_BYTES, put_batch_header, stamp_batch};
+use crate::encoding::command::put_command;
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::BATCH_COMMANDS_MAX;
 use crate::model::{Command, Reply};
+use crate::state_machine::Applied;
 use crate::storage::{Log, Payload};
 
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
+
+/// Wall clock, milliseconds since the Unix epoch.
+pub(crate) type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Entries in flight at most, so that the fsync of one overlaps with the collecting of the next.
 const IN_FLIGHT_MAX: usize = 4;
@@ -33,7 +39,6 @@ const IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_TO_OVERLAP: usize = 64;
 /// A batch is closed when it is this large, so that entries stay small enough to replicate.
 const ENTRY_BYTES: usize = 1024 * 1024;
-const ENTRY_COMMANDS: usize = 4096;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
 /// Waiting bytes beyond which new writes are refused with `cluster_not_ready`.
@@ -54,6 +59,7 @@ struct Shared {
     raft: OnceLock<RaftHandle>,
     runtime: Handle,
     log: Log,
+    now_ms: NowMs,
     idle: Notify,
 }
 
@@ -79,8 +85,8 @@ struct Waiting {
 
 impl Waiting {
     fn with_capacity(bytes: usize) -> Waiting {
-        let mut payload = Vec::with_capacity(bytes + 1);
-        payload.push(COMMANDS_VERSION);
+        let mut payload = Vec::with_capacity(bytes + BATCH_HEADER_BYTES);
+        put_batch_header(&mut payload, 0, 0, 0);
         Waiting { payload, callers: Callers(Vec::new()), bytes, is_alone: false }
     }
 }
@@ -105,9 +111,9 @@ impl Drop for Callers {
 }
 
 impl Batcher {
-    pub(super) fn new(runtime: Handle, log: Log) -> Batcher {
+    pub(super) fn new(runtime: Handle, log: Log, now_ms: NowMs) -> Batcher {
         let state = Mutex::new(State::default());
-        Batcher { shared: Arc::new(Shared { state, raft: OnceLock::new(), runtime, log, idle: Notify::new() }) }
+        Batcher { shared: Arc::new(Shared { state, raft: OnceLock::new(), runtime, log, now_ms, idle: Notify::new() }) }
     }
 
     /// Gives the batcher the node that it proposes to.
@@ -163,7 +169,8 @@ impl Batcher {
     }
 
     fn propose(&self, batch: Waiting) {
-        let Waiting { payload, callers, is_alone, .. } = batch;
+        let Waiting { mut payload, callers, is_alone, .. } = batch;
+        stamp_batch(&mut payload, (self.shared.now_ms)());
         let Some(raft) = self.shared.raft.get().cloned() else {
             callers.answer_all(ErrorKind::ClusterNotReady, "this node is not started yet");
             return;
@@ -243,7 +250,8 @@ impl Shared {
 impl State {
     /// The batch that takes the next command.
     fn open_batch(&mut self) -> &mut Waiting {
-        let is_full = |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= ENTRY_COMMANDS;
+        let is_full =
+            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= BATCH_COMMANDS_MAX;
         if self.waiting.back().is_none_or(is_full) {
             self.waiting.push_back(Waiting::with_capacity(0));
         }
@@ -278,9 +286,8 @@ impl Flight {
     fn land(mut self, result: ClientWriteResult<Types>) {
         let Some(mut callers) = self.callers.take() else { return };
         match result {
-            Ok(response) => {
-                let outcomes = response.data.0;
-                for (done, outcome) in callers.0.drain(..).zip(outcomes) {
+            Ok(response) if response.data.applied == Applied::Done => {
+                for (done, outcome) in callers.0.drain(..).zip(response.data.outcomes) {
                     done(outcome.map_err(Error::from));
                 }
             }
@@ -290,7 +297,7 @@ impl Flight {
                     "this node is not the leader now; nothing was done, try again",
                 );
             }
-            Err(_) => drop(callers),
+            Ok(_) | Err(_) => drop(callers),
         }
     }
 }
