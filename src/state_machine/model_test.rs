@@ -335,7 +335,7 @@ impl Senders {
                 payload
             }
             5..8 => self.send(generator),
-            _ if self.under_way.is_empty() => self.collect(generator, 77, 1, 0),
+            _ if self.under_way.is_empty() || self.random.below(50) == 0 => self.collect(generator, 77, 1, 0),
             _ => {
                 let chosen = self.random.below(self.under_way.len() as u64) as usize;
                 match self.random.below(3) {
@@ -356,8 +356,9 @@ impl Senders {
         };
         let (next, acknowledged) = self.numbers[chosen as usize];
         // Some sessions acknowledge so late that they are refused.
-        let lag = 1 + self.random.below(if chosen % 4 == 0 { 200 } else { 20 });
-        let acknowledged = acknowledged.max((next + 1).saturating_sub(lag).min(next));
+        let acknowledges = self.random.below(if chosen % 4 == 0 { 100 } else { 10 }) == 0;
+        let acknowledged =
+            if acknowledges { next.saturating_sub(self.random.below(8)).max(acknowledged) } else { acknowledged };
         self.numbers[chosen as usize] = (next + 1, acknowledged);
         let payload = self.collect(generator, chosen + 1, next, acknowledged);
         self.under_way.push(payload.clone());
