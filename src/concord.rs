@@ -65,14 +65,19 @@ impl Concord {
         let fresh = new_identity()?;
         let data_dir = durable_dir.map(|dir| DataDir::open(dir, Arc::new(RealFiles), || fresh)).transpose()?;
         let identity = data_dir.as_ref().map_or(fresh, DataDir::identity);
+        let clock = Clock::system();
+        let now_ms = {
+            let clock = clock.clone();
+            Arc::new(move || clock.now_ms())
+        };
         let options = NodeOptions {
             data_dir,
             node_id: identity.node_id,
             durability: config.durability,
             snapshot_log_bytes: config.snapshot_log_bytes,
+            now_ms,
         };
         let node = Arc::new(Node::open(options)?);
-        let clock = Clock::system();
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
         let kv = Kv::new(node.clone(), clock, &config);
@@ -131,7 +136,7 @@ impl Concord {
         Ok(self.inner.node.status().members)
     }
 
-    /// SHA-256 over the whole content: equal on replicas at the same revision.
+    /// SHA-256 over the whole content: equal on replicas that have applied the same entries.
     ///
     /// # Errors
     /// `corrupt` when a stored value cannot be read.

@@ -21,6 +21,22 @@ pub const BATCH_OPS_MAX: usize = 500;
 /// Most bytes of all items in one bulk operation. Beyond it: `value_too_large`.
 pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most commands that share one log entry. Beyond it: the others go into the next one; `batch_too_large`
+/// for a batch that another node sends.
+pub const BATCH_COMMANDS_MAX: usize = 4096;
+
+/// Most sessions that the store remembers. Beyond it: the one that was used longest ago goes, and a batch
+/// that it sends again is refused. Part of what commands mean: every replica must have the same.
+pub const SESSIONS_MAX: usize = 4096;
+
+/// Most batches of one session whose outcomes are kept for it. Beyond it: its next batch is refused until
+/// it has acknowledged some. Part of what commands mean.
+pub const SESSION_BATCHES_MAX: usize = 64;
+
+/// Most bytes of kept outcomes of all sessions. Beyond it: the session that was used longest ago goes.
+/// Part of what commands mean.
+pub const SESSIONS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Longest TTL, 1,000 years. Beyond it: `invalid_ttl`.
 pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 

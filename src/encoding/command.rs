@@ -1,17 +1,15 @@
-//! Commands as bytes: what a log entry carries. A fixed layout of ours, versioned by its first byte.
+//! Commands as bytes: what a log entry carries. A fixed layout of ours, versioned by its batch's first byte.
 //!
 //! ```text
-//! entry payload  := version (1) command*
-//! command        := operation (1)  stamp_ms  fields
+//! command := operation (1)  stamp_ms  fields
 //! ```
 //! Integers are LEB128, byte strings carry their length, an absent deadline is 0.
 
+use super::batch::BatchHeader;
 use super::wire::{WireReader, damaged, put_bytes, put_signed, put_varint};
 use crate::error::Result;
+use crate::limits;
 use crate::model::{Command, Condition, Operation, PutItem};
-
-/// Version of the layout; a payload with another one is refused.
-pub(crate) const COMMANDS_VERSION: u8 = 1;
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -21,13 +19,14 @@ const PUT_MANY: u8 = 5;
 const DELETE_MANY: u8 = 6;
 const TOUCH_MANY: u8 = 7;
 const EXPIRE: u8 = 8;
+const OPEN_SESSION: u8 = 9;
 
 const ALWAYS: u8 = 0;
 const ABSENT: u8 = 1;
 const REVISION: u8 = 2;
 const EXPECTED: u8 = 3;
 
-/// Appends one command to an entry's payload, which begins with [`COMMANDS_VERSION`].
+/// Appends one command to a payload, which [`put_batch_header`](super::batch::put_batch_header) began.
 pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
     let mut head = |operation: u8| {
         out.push(operation);
@@ -78,6 +77,7 @@ pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
             head(EXPIRE);
             put_varint(out, *up_to_ms);
         }
+        Operation::OpenSession => head(OPEN_SESSION),
     }
 }
 
@@ -104,6 +104,7 @@ fn put_condition(out: &mut Vec<u8>, condition: &Condition<'_>) {
 
 /// The commands of one entry's payload, in order, borrowed from it.
 pub(crate) struct Commands<'a> {
+    header: BatchHeader,
     reader: WireReader<'a>,
 }
 
@@ -111,10 +112,11 @@ impl<'a> Commands<'a> {
     /// Refuses a payload of another version.
     pub(crate) fn of(payload: &'a [u8]) -> Result<Commands<'a>> {
         let mut reader = WireReader::new(payload);
-        match reader.u8()? {
-            COMMANDS_VERSION => Ok(Commands { reader }),
-            other => Err(damaged(&format!("commands of version {other}, this release knows {COMMANDS_VERSION}"))),
-        }
+        Ok(Commands { header: BatchHeader::read(&mut reader)?, reader })
+    }
+
+    pub(crate) fn header(&self) -> BatchHeader {
+        self.header
     }
 
     fn command(&mut self) -> Result<Command<'a>> {
@@ -141,6 +143,7 @@ impl<'a> Commands<'a> {
             DELETE_MANY => Operation::DeleteMany(many(reader, WireReader::bytes)?),
             TOUCH_MANY => Operation::TouchMany(many(reader, |reader| Ok((reader.bytes()?, reader.varint()?)))?),
             EXPIRE => Operation::Expire { up_to_ms: reader.varint()? },
+            OPEN_SESSION => Operation::OpenSession,
             other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
         };
         Ok(Command { stamp_ms, operation })
@@ -157,7 +160,11 @@ impl<'a> Iterator for Commands<'a> {
 
 fn many<'a, T>(reader: &mut WireReader<'a>, mut one: impl FnMut(&mut WireReader<'a>) -> Result<T>) -> Result<Vec<T>> {
     let count = reader.count()?;
-    let mut items = Vec::with_capacity(count.min(1024));
+    // Items take more memory than bytes of the log: no claim of ours or others may make us build too many.
+    if count > limits::BATCH_OPS_MAX {
+        return Err(damaged("a bulk operation with more items than one may have"));
+    }
+    let mut items = Vec::with_capacity(count);
     for _ in 0..count {
         items.push(one(reader)?);
     }
@@ -185,6 +192,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
 
     fn samples() -> Vec<Command<'static>> {
         let item = PutItem { key: b"k", stored: b"\0\x01", deadline_ms: Some(7) };
@@ -202,24 +210,59 @@ mod tests {
         operations.into_iter().map(|operation| Command { stamp_ms: 1_700_000_000_000, operation }).collect()
     }
 
-    fn payload() -> Vec<u8> {
-        let mut out = vec![COMMANDS_VERSION];
+    const GOLDEN_V1: &str = include_str!("../../tests/golden/commands_v1.hex");
+    const GOLDEN_V2: &str = include_str!("../../tests/golden/commands_v2.hex");
+
+    fn payload_v1() -> Vec<u8> {
+        let mut out = vec![UNSTAMPED_VERSION];
         samples().iter().for_each(|command| put_command(&mut out, command));
+        out
+    }
+
+    fn payload() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_batch_header(&mut out, 300, 70_000, 2);
+        samples().iter().for_each(|command| put_command(&mut out, command));
+        put_command(&mut out, &Command { stamp_ms: 5, operation: Operation::OpenSession });
+        stamp_batch(&mut out, 1_700_000_000_999);
         out
     }
 
     #[test]
     fn every_operation_comes_back_as_it_went() {
         let payload = payload();
-        let commands: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
+        let commands = Commands::of(&payload).unwrap();
+        let header =
+            BatchHeader { stamp_ms: Some(1_700_000_000_999), session: 300, sequence: 70_000, acknowledged_below: 2 };
+        assert_eq!(commands.header(), header);
+        let mut commands: Vec<_> = commands.collect::<Result<_>>().unwrap();
+        assert_eq!(commands.pop(), Some(Command { stamp_ms: 5, operation: Operation::OpenSession }));
         assert_eq!(commands, samples());
     }
 
     #[test]
     fn the_layout_of_a_released_version_never_changes() {
-        let golden = include_str!("../../tests/golden/commands_v1.hex").trim();
-        let hex: String = payload().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, golden);
+        let hex = |payload: &[u8]| payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        assert_eq!(hex(&payload_v1()), GOLDEN_V1.trim());
+        assert_eq!(hex(&payload()), GOLDEN_V2.trim());
+    }
+
+    #[test]
+    fn the_commands_of_the_first_release_are_read_for_ever() {
+        let payload = payload_v1();
+        let commands = Commands::of(&payload).unwrap();
+        assert_eq!(commands.header().stamp_ms, None);
+        assert_eq!(commands.header().session, 0);
+        assert_eq!(commands.collect::<Result<Vec<_>>>().unwrap(), samples());
+    }
+
+    #[test]
+    fn a_bulk_operation_that_claims_too_many_items_builds_none() {
+        let mut payload = payload_v1()[..1].to_vec();
+        payload.extend_from_slice(&[DELETE_MANY, 0]);
+        put_varint(&mut payload, 501);
+        payload.resize(payload.len() + 10_000, 0);
+        assert!(Commands::of(&payload).unwrap().next().unwrap().is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A value is one CBOR item (see [`tags`]). What programs hand in is checked once, by [`check_value`];
 //! from then on everything reads those bytes as they are.
 
+pub(crate) mod batch;
 mod cbor;
 mod check;
 pub(crate) mod command;

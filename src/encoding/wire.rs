@@ -58,6 +58,13 @@ impl<'a> WireReader<'a> {
         Err(damaged("integer beyond 64 bits"))
     }
 
+    /// Eight bytes, little-endian.
+    pub(crate) fn u64_le(&mut self) -> Result<u64> {
+        let (bytes, rest) = self.rest.split_first_chunk::<8>().ok_or_else(truncated)?;
+        self.rest = rest;
+        Ok(u64::from_le_bytes(*bytes))
+    }
+
     pub(crate) fn signed(&mut self) -> Result<i64> {
         let value = self.varint()?;
         Ok((value >> 1) as i64 ^ -((value & 1) as i64))

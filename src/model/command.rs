@@ -5,8 +5,8 @@ use super::Condition;
 /// One operation together with the time at which the service accepted it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Command<'a> {
-    /// Wall clock of the service that accepted the operation, milliseconds since the Unix epoch.
-    /// The state machine's time is the maximum of all stamps so far.
+    /// Wall clock of the service that accepted the operation, milliseconds since the Unix epoch. Deadlines
+    /// count from it: the state machine takes the lifetime that they leave, by the clock of the leader.
     pub stamp_ms: u64,
     /// What to do.
     pub operation: Operation<'a>,
@@ -40,6 +40,8 @@ pub(crate) enum Operation<'a> {
     Expire {
         up_to_ms: u64,
     },
+    /// Opens a session, in which each batch is applied once; the reply's revision is the session's number.
+    OpenSession,
 }
 
 impl Operation<'_> {
@@ -58,7 +60,7 @@ impl Operation<'_> {
             Operation::PutMany(items) => items.iter().map(item_bytes).sum(),
             Operation::DeleteMany(keys) => keys.iter().map(|key| key_bytes(key)).sum(),
             Operation::TouchMany(items) => items.iter().map(|(key, _)| key_bytes(key)).sum(),
-            Operation::Expire { .. } => 16,
+            Operation::Expire { .. } | Operation::OpenSession => 16,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::entry::{put_position, put_stored_membership, read_position, read_stor
 use super::types::{LogId, Outcomes, Peer, StoredMembership, Types};
 use crate::encoding::wire::WireReader;
 use crate::error::{ErrorKind, Result};
-use crate::state_machine::{SnapshotHeader, StateMachine, View, load_snapshot};
+use crate::state_machine::{Applied, PinnedSnapshot, SnapshotHeader, StateMachine, load_snapshot};
 use crate::storage::{SnapshotFile, SnapshotStore};
 
 type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
@@ -67,6 +67,7 @@ impl RaftStateMachine<Types> for MachineStore {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
             let mut outcomes = Vec::new();
+            let mut applied = Applied::Done;
             match entry.payload {
                 EntryPayload::Blank => {}
                 EntryPayload::Normal(batch) => {
@@ -75,7 +76,7 @@ impl RaftStateMachine<Types> for MachineStore {
                     }
                     let wanted = responder.is_some();
                     let machine = &self.machine;
-                    machine
+                    applied = machine
                         .apply(&batch.payload, |outcome| {
                             if wanted {
                                 outcomes.push(outcome);
@@ -90,19 +91,16 @@ impl RaftStateMachine<Types> for MachineStore {
             }
             self.last_applied = Some(entry.log_id);
             if let Some(responder) = responder {
-                responder.send(Outcomes(outcomes));
+                responder.send(Outcomes { applied, outcomes });
             }
         }
         Ok(())
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let view = self.machine.view(0);
-        let header = view.snapshot_header(&self.machine);
         SnapshotBuilder {
             meta: self.meta(),
-            header,
-            view: Some(view),
+            content: Some(self.machine.pin_snapshot()),
             snapshots: self.snapshots.clone(),
             closing: self.closing.clone(),
         }
@@ -135,8 +133,7 @@ impl RaftStateMachine<Types> for MachineStore {
 /// Writes one snapshot, on a thread of its own, while the state machine goes on.
 pub(super) struct SnapshotBuilder {
     meta: Meta,
-    header: SnapshotHeader,
-    view: Option<View>,
+    content: Option<PinnedSnapshot>,
     snapshots: Option<Arc<SnapshotStore>>,
     closing: Arc<AtomicBool>,
 }
@@ -145,18 +142,19 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
-        let Some(view) = self.view.take() else {
+        let Some(content) = self.content.take() else {
             return Err(io::Error::other("a snapshot builder builds once"));
         };
         let meta = self.meta.clone();
         let Some(snapshots) = self.snapshots.clone() else {
             return Ok(Snapshot { meta, snapshot: SnapshotData::InMemory });
         };
-        let header = encode_header(&meta, &self.header);
+        let header = encode_header(&meta, content.header());
         let closing = self.closing.clone();
-        let file = tokio::task::spawn_blocking(move || write_until_there_is_room(&snapshots, &header, &view, &closing))
-            .await
-            .map_err(io::Error::other)?;
+        let file =
+            tokio::task::spawn_blocking(move || write_until_there_is_room(&snapshots, &header, &content, &closing))
+                .await
+                .map_err(io::Error::other)?;
         Ok(Snapshot { meta, snapshot: SnapshotData::File(file.map_err(io::Error::other)?) })
     }
 }
@@ -165,12 +163,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
 fn write_until_there_is_room(
     snapshots: &SnapshotStore,
     header: &[u8],
-    view: &View,
+    content: &PinnedSnapshot,
     closing: &AtomicBool,
 ) -> Result<SnapshotFile> {
     loop {
         let written = snapshots.create(header).and_then(|mut writer| {
-            view.write_snapshot(|block| match closing.load(Ordering::Relaxed) {
+            content.write(|block| match closing.load(Ordering::Relaxed) {
                 true => Err(ErrorKind::Closed.into()),
                 false => writer.write_block(block),
             })?;

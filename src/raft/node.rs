@@ -12,7 +12,7 @@ use openraft::{ReadPolicy, ServerState};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use super::batcher::{Batcher, Done, RaftHandle};
+use super::batcher::{Batcher, Done, NowMs, RaftHandle};
 use super::log_store::LogStore;
 use super::machine_store::{MachineStore, snapshot_reach};
 use super::network::Isolated;
@@ -48,6 +48,8 @@ pub(crate) struct NodeOptions {
     pub node_id: u64,
     pub durability: Durability,
     pub snapshot_log_bytes: u64,
+    /// What this node stamps entries with while it leads.
+    pub now_ms: NowMs,
 }
 
 /// One member of a cluster, open until [`Node::close`].
@@ -310,7 +312,7 @@ impl Main {
         let raft = RaftHandle::new(node_id, raft_config()?, Isolated, LogStore::new(self.log.clone()), machine_store)
             .await
             .map_err(|error| self.start_error(error))?;
-        let batcher = Batcher::new(Handle::current(), self.log.clone());
+        let batcher = Batcher::new(Handle::current(), self.log.clone(), self.options.now_ms.clone());
         batcher.attach(raft.clone());
         if raft.is_initialized().await.map_err(|error| self.start_error(error))? {
             raft.trigger().elect(false).await.map_err(|error| self.start_error(error))?;

@@ -7,7 +7,7 @@ use openraft::raft::responder::Responder;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
 use openraft_rt_tokio::TokioRuntime;
 
-use crate::state_machine::Outcome;
+use crate::state_machine::{Applied, Outcome};
 use crate::storage::Payload;
 
 /// The type configuration of this crate's Raft.
@@ -61,13 +61,17 @@ impl fmt::Display for Batch {
     }
 }
 
-/// What became of each command of a batch, in order.
+/// What became of a batch.
 #[derive(Debug, Default)]
-pub(super) struct Outcomes(pub(super) Vec<Outcome>);
+pub(super) struct Outcomes {
+    pub(super) applied: Applied,
+    /// Of each command, in order; none unless the batch is applied.
+    pub(super) outcomes: Vec<Outcome>,
+}
 
 impl fmt::Display for Outcomes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} outcomes", self.0.len())
+        write!(f, "{:?}, {} outcomes", self.applied, self.outcomes.len())
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::feed::{Change, ChangeKind, Feed};
 use super::keyspace::{Content, StateMachine, Writer};
+use super::sessions::{Admission, Applied, Outcome, put_outcome};
 use super::slot::{Slot, Version};
 use super::versions::TRIM_PER_COMMAND;
 use crate::encoding::command::Commands;
@@ -12,17 +13,45 @@ use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, store
 use crate::error::{ErrorKind, Result};
 use crate::model::{Command, Condition, Operation, PutItem, Reply};
 
-/// What became of one command. Only kinds that every replica comes to.
-pub(crate) type Outcome = Result<Reply, ErrorKind>;
-
 impl StateMachine {
     /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
-    /// visible as a whole. An error means that the entry itself is damaged: the node must stop.
-    pub(crate) fn apply(&self, payload: &[u8], mut done: impl FnMut(Outcome)) -> Result<()> {
+    /// visible as a whole. A batch of a session that was applied before gives its outcomes of that time.
+    /// An error means that the entry itself is damaged: the node must stop.
+    pub(crate) fn apply(&self, payload: &[u8], mut done: impl FnMut(Outcome)) -> Result<Applied> {
         let content = self.content();
-        for command in Commands::of(payload)? {
+        let commands = Commands::of(payload)?;
+        let header = commands.header();
+        if header.session == 0 {
+            self.apply_all(&content, commands, done)?;
+            return Ok(Applied::Done);
+        }
+        let admission = content.writer().sessions.admit(&header)?;
+        match admission {
+            Admission::New => {}
+            #[cfg(test)]
+            Admission::Repeated(_) if self.sabotage.applies_twice() => {}
+            Admission::Repeated(outcomes) => {
+                outcomes.into_iter().for_each(done);
+                return Ok(Applied::Done);
+            }
+            Admission::Not(why) => return Ok(why),
+        }
+        let mut kept = Vec::new();
+        self.apply_all(&content, commands, |outcome| {
+            put_outcome(&mut kept, &outcome);
+            done(outcome);
+        })?;
+        content.writer().sessions.keep(&header, kept);
+        Ok(Applied::Done)
+    }
+
+    fn apply_all(&self, content: &Content, commands: Commands<'_>, mut done: impl FnMut(Outcome)) -> Result<()> {
+        let leader_ms = commands.header().stamp_ms;
+        #[cfg(test)]
+        let leader_ms = self.sabotage.local_ms().or(leader_ms);
+        for command in commands {
             let command = command?;
-            let outcome = Application::begin(&content, &self.feed, &command).run(command.operation)?;
+            let outcome = Application::begin(content, &self.feed, &command, leader_ms).run(command.operation)?;
             done(outcome);
         }
         Ok(())
@@ -53,6 +82,8 @@ struct Application<'a> {
     /// Revision of this command if it changes anything.
     revision: u64,
     now_ms: u64,
+    /// What the command's deadlines count from; `None` when they are points in time of the log's own.
+    origin_ms: Option<u64>,
     /// Whether it changes several keys, so that readers must not see a part of it.
     shared: bool,
     changed: bool,
@@ -63,12 +94,14 @@ struct Application<'a> {
 }
 
 impl<'a> Application<'a> {
-    fn begin(content: &'a Content, feed: &'a Feed, command: &Command<'_>) -> Application<'a> {
+    /// Time is the leader's, from the batch; in version 1 it came with each command.
+    fn begin(content: &'a Content, feed: &'a Feed, command: &Command<'_>, leader_ms: Option<u64>) -> Application<'a> {
         let mut writer = content.writer();
         content.trim_with(&mut writer, TRIM_PER_COMMAND);
-        if command.stamp_ms > writer.time_ms {
-            writer.time_ms = command.stamp_ms;
-            content.time_ms.store(command.stamp_ms, Ordering::Release);
+        let stamp_ms = leader_ms.unwrap_or(command.stamp_ms);
+        if stamp_ms > writer.time_ms {
+            writer.time_ms = stamp_ms;
+            content.time_ms.store(stamp_ms, Ordering::Release);
         }
         let shared = matches!(
             command.operation,
@@ -81,6 +114,7 @@ impl<'a> Application<'a> {
             writer,
             revision,
             now_ms,
+            origin_ms: leader_ms.map(|_| command.stamp_ms),
             shared,
             changed: false,
             removed: Vec::new(),
@@ -90,18 +124,21 @@ impl<'a> Application<'a> {
 
     fn run(mut self, operation: Operation<'_>) -> Result<Outcome> {
         let outcome = match operation {
-            Operation::Put { item, condition } => self.put_if(&item, condition)?,
+            Operation::Put { item, condition } => self.put_if(&self.dated(&item), condition)?,
             Operation::Delete { key, condition } => self.delete_if(key, condition)?,
             Operation::Touch { key, deadline_ms } => {
-                if self.touch(key, deadline_ms) {
+                if self.touch(key, self.deadline(deadline_ms)) {
                     self.done()
                 } else {
                     Err(ErrorKind::NotFound)
                 }
             }
-            Operation::Increment { key, by, initial, deadline_ms } => self.increment(key, by, initial, deadline_ms)?,
+            Operation::Increment { key, by, initial, deadline_ms } => {
+                let deadline_ms = deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
+                self.increment(key, by, initial, deadline_ms)?
+            }
             Operation::PutMany(items) => {
-                items.iter().for_each(|item| self.put(item));
+                items.iter().for_each(|item| self.put(&self.dated(item)));
                 self.done()
             }
             Operation::DeleteMany(keys) => {
@@ -109,8 +146,8 @@ impl<'a> Application<'a> {
                 self.done()
             }
             Operation::TouchMany(items) => {
-                let found = items.iter().map(|(key, deadline_ms)| self.touch(key, *deadline_ms)).collect();
-                Ok(Reply::Touched { found })
+                let touch = |(key, deadline_ms): &(&[u8], u64)| self.touch(key, self.deadline(*deadline_ms));
+                Ok(Reply::Touched { found: items.iter().map(touch).collect() })
             }
             Operation::Expire { up_to_ms } => {
                 let up_to_ms = up_to_ms.min(self.now_ms);
@@ -118,9 +155,22 @@ impl<'a> Application<'a> {
                 expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }
+            Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open() }),
         };
         self.publish();
         Ok(outcome)
+    }
+
+    /// A deadline by the state machine's time, with the lifetime that the origin meant by its own clock.
+    fn deadline(&self, deadline_ms: u64) -> u64 {
+        let Some(origin_ms) = self.origin_ms else { return deadline_ms };
+        let ttl_ms = deadline_ms.saturating_sub(origin_ms);
+        // 0 and the largest number say that there is no deadline.
+        self.now_ms.saturating_add(ttl_ms).clamp(1, u64::MAX - 1)
+    }
+
+    fn dated<'b>(&self, item: &PutItem<'b>) -> PutItem<'b> {
+        PutItem { deadline_ms: item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms)), ..*item }
     }
 
     fn note(&mut self, kind: ChangeKind, slot: &Slot) {

@@ -1,4 +1,4 @@
-//! Digest: one number for the whole content, to compare replicas at the same revision.
+//! Digest: one number for the whole content, to compare replicas that have applied the same entries.
 
 use sha2::{Digest, Sha256};
 
@@ -6,9 +6,15 @@ use super::keyspace::StateMachine;
 use crate::error::Result;
 
 impl StateMachine {
-    /// SHA-256 over every record in key order (key, revision, deadline, stored value) and the revision.
+    /// SHA-256 over every record in key order (key, revision, deadline, stored value), the revision and all
+    /// sessions in the order of their use.
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
-        let view = self.view(0);
+        let (view, sessions) = self.view_with(0, |_, writer| {
+            let mut hash = Sha256::new();
+            hash.update(writer.sessions.opened().to_le_bytes());
+            writer.sessions.encode(|session| hash.update(session));
+            hash.finalize()
+        });
         let mut hash = Sha256::new();
         let mut records = 0u64;
         view.scan_stored(|record| {
@@ -23,6 +29,7 @@ impl StateMachine {
         })?;
         hash.update(records.to_le_bytes());
         hash.update(view.revision().to_le_bytes());
+        hash.update(sessions);
         Ok(hash.finalize().into())
     }
 }

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{ChangeKind, FeedItem, StateMachine};
-use crate::encoding::command::{COMMANDS_VERSION, put_command};
+use crate::encoding::batch::UNSTAMPED_VERSION;
+use crate::encoding::command::put_command;
 use crate::model::{Command, Condition, Operation, PutItem};
 
 fn apply(machine: &StateMachine, stamp_ms: u64, operation: Operation<'_>) {
-    let mut payload = vec![COMMANDS_VERSION];
+    let mut payload = vec![UNSTAMPED_VERSION];
     put_command(&mut payload, &Command { stamp_ms, operation });
     machine.apply(&payload, |_| {}).unwrap();
 }

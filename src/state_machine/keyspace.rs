@@ -10,6 +10,9 @@ use papaya::HashSet;
 
 use super::expiry::ExpiryIndex;
 use super::feed::{Changes, Feed};
+#[cfg(test)]
+use super::sabotage::Sabotage;
+use super::sessions::Sessions;
 use super::slot::{Slot, VersionRef};
 use super::versions::Versions;
 use crate::encoding::stored;
@@ -24,6 +27,8 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 pub(crate) struct StateMachine {
     content: Arc<ArcSwap<Content>>,
     pub(super) feed: Arc<Feed>,
+    #[cfg(test)]
+    pub(crate) sabotage: Arc<Sabotage>,
 }
 
 /// One generation of the content; a snapshot from another node replaces it whole.
@@ -33,7 +38,7 @@ pub(super) struct Content {
     pub(super) writer: Mutex<Writer>,
     /// Revision of the last command that is in place as a whole.
     pub(super) published: AtomicU64,
-    /// Latest stamp of all applied commands.
+    /// Latest stamp of all applied batches.
     pub(super) time_ms: AtomicU64,
     pub(super) records: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -46,11 +51,17 @@ pub(super) struct Writer {
     pub(super) time_ms: u64,
     pub(super) expiry: ExpiryIndex,
     pub(super) versions: Versions,
+    pub(super) sessions: Sessions,
 }
 
 impl StateMachine {
     pub(crate) fn new() -> StateMachine {
-        StateMachine { content: Arc::new(ArcSwap::from_pointee(Content::new())), feed: Arc::default() }
+        StateMachine {
+            content: Arc::new(ArcSwap::from_pointee(Content::new())),
+            feed: Arc::default(),
+            #[cfg(test)]
+            sabotage: Arc::default(),
+        }
     }
 
     pub(super) fn content(&self) -> arc_swap::Guard<Arc<Content>> {
@@ -120,7 +131,7 @@ impl StateMachine {
         self.content().published.load(Ordering::Acquire)
     }
 
-    /// Latest stamp of all applied commands, milliseconds since the Unix epoch.
+    /// Latest stamp of all applied batches, milliseconds since the Unix epoch.
     pub(crate) fn time_ms(&self) -> u64 {
         self.content().time_ms.load(Ordering::Acquire)
     }

@@ -1,72 +1,127 @@
 //! Snapshot: the content as blocks of bytes and back. Framing, checksums and files are storage's.
 //!
 //! ```text
-//! header := version (1)  revision  time_ms  record count (about; for progress only)
-//! block  := record*          about 1 MiB
-//! record := key  revision  deadline_ms (0: none)  stored value
+//! header  := version (2)  revision  time_ms  record count (about; for progress only)  sessions opened ever
+//! block   := 0 record*  |  1 session*          about 1 MiB
+//! record  := key  revision  deadline_ms (0: none)  stored value
+//! session := number  acknowledged_below  count  (sequence  outcomes)*
 //! ```
-//! Records come in strictly ascending key order over all blocks.
+//! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
+//! the one used last. Version 1, of the first release, had no sessions: its header ends with the record
+//! count, its blocks begin with their first record.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::keyspace::{Content, StateMachine};
+use super::sessions::Sessions;
 use super::slot::{Slot, Version};
 use super::view::View;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::limits;
 
-const SNAPSHOT_VERSION: u8 = 1;
+const VERSION_WITHOUT_SESSIONS: u8 = 1;
+const SNAPSHOT_VERSION: u8 = 2;
+const RECORDS: u8 = 0;
+const SESSIONS: u8 = 1;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// What stands before the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SnapshotHeader {
+    version: u8,
     pub(crate) revision: u64,
     pub(crate) time_ms: u64,
     pub(crate) records: u64,
+    sessions_opened: u64,
 }
 
 impl SnapshotHeader {
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(SNAPSHOT_VERSION);
+        out.push(self.version);
         put_varint(out, self.revision);
         put_varint(out, self.time_ms);
         put_varint(out, self.records);
+        if self.version != VERSION_WITHOUT_SESSIONS {
+            put_varint(out, self.sessions_opened);
+        }
     }
 
     pub(crate) fn decode(reader: &mut WireReader<'_>) -> Result<SnapshotHeader> {
-        match reader.u8()? {
-            SNAPSHOT_VERSION => {}
-            other => {
-                return Err(damaged(&format!("snapshot of version {other}, this release knows {SNAPSHOT_VERSION}")));
-            }
+        let version = reader.u8()?;
+        if !(VERSION_WITHOUT_SESSIONS..=SNAPSHOT_VERSION).contains(&version) {
+            return Err(damaged(&format!("snapshot of version {version}, this release knows {SNAPSHOT_VERSION}")));
         }
-        Ok(SnapshotHeader { revision: reader.varint()?, time_ms: reader.varint()?, records: reader.varint()? })
+        Ok(SnapshotHeader {
+            version,
+            revision: reader.varint()?,
+            time_ms: reader.varint()?,
+            records: reader.varint()?,
+            sessions_opened: if version == VERSION_WITHOUT_SESSIONS { 0 } else { reader.varint()? },
+        })
     }
 }
 
-impl View {
-    pub(crate) fn snapshot_header(&self, machine: &StateMachine) -> SnapshotHeader {
-        SnapshotHeader { revision: self.revision(), time_ms: machine.time_ms(), records: machine.len() }
+/// The content of one moment, to be written while the state machine goes on.
+pub(crate) struct PinnedSnapshot {
+    header: SnapshotHeader,
+    view: View,
+    /// Copied, as they are few and small; records are looked at as they were.
+    session_blocks: Vec<Vec<u8>>,
+}
+
+impl StateMachine {
+    /// Pins the present, records and sessions of the same moment.
+    pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
+        let (view, (header, session_blocks)) = self.view_with(0, |content, writer| {
+            let header = SnapshotHeader {
+                version: SNAPSHOT_VERSION,
+                revision: writer.revision,
+                time_ms: writer.time_ms,
+                records: content.records.load(Ordering::Relaxed),
+                sessions_opened: writer.sessions.opened(),
+            };
+            (header, session_blocks(&writer.sessions))
+        });
+        PinnedSnapshot { header, view, session_blocks }
+    }
+}
+
+fn session_blocks(sessions: &Sessions) -> Vec<Vec<u8>> {
+    let mut blocks: Vec<Vec<u8>> = Vec::new();
+    sessions.encode(|session| match blocks.last_mut().filter(|block| block.len() < BLOCK_BYTES) {
+        Some(block) => block.extend_from_slice(session),
+        None => blocks.push([&[SESSIONS], session].concat()),
+    });
+    blocks
+}
+
+impl PinnedSnapshot {
+    pub(crate) fn header(&self) -> &SnapshotHeader {
+        &self.header
     }
 
     /// Hands the content to `write`, block by block.
-    pub(crate) fn write_snapshot(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    pub(crate) fn write(&self, mut write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 8);
-        self.scan_stored(|record| {
+        block.push(RECORDS);
+        self.view.scan_stored(|record| {
             put_bytes(&mut block, record.key);
             put_varint(&mut block, record.revision);
             put_varint(&mut block, record.deadline_ms.unwrap_or(0));
             put_bytes(&mut block, record.stored);
             if block.len() >= BLOCK_BYTES {
                 write(&block)?;
-                block.clear();
+                block.truncate(1);
             }
             Ok(())
         })?;
-        if block.is_empty() { Ok(()) } else { write(&block) }
+        if block.len() > 1 {
+            write(&block)?;
+        }
+        self.session_blocks.iter().try_for_each(|block| write(block))
     }
 }
 
@@ -79,9 +134,18 @@ pub(crate) fn load_snapshot(
     let mut content = Content::new();
     let mut slots: Vec<Slot> = Vec::new();
     let mut writer = content.writer();
+    writer.sessions = Sessions::after(header.sessions_opened);
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
+        let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
+        if kind > SESSIONS {
+            return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
+        }
         while !reader.is_empty() {
+            if kind == SESSIONS {
+                writer.sessions.decode(&mut reader)?;
+                continue;
+            }
             let slot = read_record(&mut reader, header.revision)?;
             if slots.last().is_some_and(|last| *last >= slot) {
                 return Err(damaged("records of a snapshot out of order"));
@@ -122,20 +186,23 @@ fn read_record(reader: &mut WireReader<'_>, newest: u64) -> Result<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::command::{COMMANDS_VERSION, put_command};
+    use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
+    use crate::encoding::command::put_command;
     use crate::model::{Command, Condition, Operation, PutItem};
 
-    /// Two records, one with a deadline, as a released version wrote them: `header` and `block` in hex.
-    const GOLDEN: &str = include_str!("../../tests/golden/snapshot_content_v1.txt");
+    /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
+    const GOLDEN_V1: &str = include_str!("../../tests/golden/snapshot_content_v1.txt");
+    /// The same with two sessions: `header`, `records` and `sessions`.
+    const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
 
-    fn bytes_of(name: &str) -> Vec<u8> {
-        let hex = GOLDEN.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
+    fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
+        let hex = golden.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
     }
 
-    fn sample() -> StateMachine {
+    fn records() -> StateMachine {
         let machine = StateMachine::new();
-        let mut payload = vec![COMMANDS_VERSION];
+        let mut payload = vec![UNSTAMPED_VERSION];
         for item in [
             PutItem { key: b"a", stored: b"\0\x01", deadline_ms: None },
             PutItem { key: b"b", stored: b"\0\x63two", deadline_ms: Some(1_700_000_000_000) },
@@ -147,32 +214,106 @@ mod tests {
         machine
     }
 
+    fn batch(session: u64, sequence: u64, acknowledged_below: u64, operations: &[Operation<'_>]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        put_batch_header(&mut payload, session, sequence, acknowledged_below);
+        for operation in operations {
+            put_command(&mut payload, &Command { stamp_ms: 0, operation: operation.clone() });
+        }
+        stamp_batch(&mut payload, 1_600_000_000_000);
+        payload
+    }
+
+    /// The same records, and sessions that have outcomes of every kind.
+    fn sample() -> StateMachine {
+        let machine = records();
+        let increment = |by| Operation::Increment { key: b"n", by, initial: 0, deadline_ms: None };
+        for payload in [
+            batch(0, 0, 0, &[Operation::OpenSession, Operation::OpenSession, Operation::OpenSession]),
+            batch(3, 9, 0, &[increment(-3), Operation::TouchMany(vec![(b"x", 5), (b"n", 5)])]),
+            batch(1, 1, 0, &[increment(1)]),
+            batch(1, 7, 2, &[Operation::DeleteMany(vec![b"n"]), Operation::Touch { key: b"n", deadline_ms: 1 }]),
+        ] {
+            machine.apply(&payload, |_| {}).unwrap();
+        }
+        machine
+    }
+
+    fn blocks_of(snapshot: &PinnedSnapshot) -> Vec<Vec<u8>> {
+        let mut blocks = Vec::new();
+        let keep = |block: &[u8]| {
+            blocks.push(block.to_vec());
+            Ok(())
+        };
+        snapshot.write(keep).unwrap();
+        blocks
+    }
+
+    fn load(header: &[u8], blocks: Vec<Vec<u8>>) -> Result<StateMachine> {
+        let copy = StateMachine::new();
+        let header = SnapshotHeader::decode(&mut WireReader::new(header))?;
+        let mut blocks = blocks.into_iter();
+        load_snapshot(&copy, header, || Ok(blocks.next()))?;
+        Ok(copy)
+    }
+
     #[test]
     fn the_content_of_a_released_snapshot_is_written_and_read_for_ever() {
         let machine = sample();
-        let view = machine.view(0);
+        let snapshot = machine.pin_snapshot();
         let mut header = Vec::new();
-        view.snapshot_header(&machine).encode(&mut header);
-        let mut block = Vec::new();
-        view.write_snapshot(|bytes| {
-            block.extend_from_slice(bytes);
-            Ok(())
-        })
-        .unwrap();
-        assert_eq!((&header, &block), (&bytes_of("header "), &bytes_of("block ")), "{header:02x?} {block:02x?}");
+        snapshot.header().encode(&mut header);
+        let mut written = format!("header {}\n", hex(&header));
+        for (name, block) in ["records", "sessions"].iter().zip(blocks_of(&snapshot)) {
+            written += &format!("{name} {}\n", hex(&block));
+        }
+        assert_eq!(written, GOLDEN_V2);
 
-        let copy = StateMachine::new();
-        let header = SnapshotHeader::decode(&mut WireReader::new(&bytes_of("header "))).unwrap();
-        let mut blocks = Some(bytes_of("block "));
-        load_snapshot(&copy, header, || Ok(blocks.take())).unwrap();
+        let blocks = ["records ", "sessions "].map(|name| bytes_of(GOLDEN_V2, name)).to_vec();
+        let copy = load(&bytes_of(GOLDEN_V2, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
+        assert_eq!(copy.time_ms(), 1_600_000_000_000);
+        let mut outcomes = [Vec::new(), Vec::new()];
+        let again = batch(3, 9, 0, &[]);
+        machine.apply(&again, |outcome| outcomes[0].push(outcome)).unwrap();
+        copy.apply(&again, |outcome| outcomes[1].push(outcome)).unwrap();
+        assert_eq!(outcomes[0].len(), 2);
+        assert_eq!(outcomes[0], outcomes[1], "what a session was told before, it is told after a snapshot");
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    #[test]
+    fn a_snapshot_of_the_first_release_is_read_for_ever() {
+        let copy = load(&bytes_of(GOLDEN_V1, "header "), vec![bytes_of(GOLDEN_V1, "block ")]).unwrap();
+        assert_eq!(copy.digest().unwrap(), records().digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
     }
 
     #[test]
     fn a_snapshot_of_a_newer_version_is_refused() {
-        let mut header = bytes_of("header ");
-        header[0] = SNAPSHOT_VERSION + 1;
-        assert!(SnapshotHeader::decode(&mut WireReader::new(&header)).is_err());
+        let mut header = bytes_of(GOLDEN_V2, "header ");
+        for version in [0, SNAPSHOT_VERSION + 1] {
+            header[0] = version;
+            assert!(load(&header, Vec::new()).is_err());
+        }
+        assert!(load(&bytes_of(GOLDEN_V2, "header "), vec![vec![2]]).is_err(), "a block of an unknown kind");
+    }
+
+    #[test]
+    fn sessions_that_no_command_can_have_opened_are_refused() {
+        let (header, sessions) = (bytes_of(GOLDEN_V2, "header "), bytes_of(GOLDEN_V2, "sessions "));
+        assert!(load(&header, vec![sessions.clone()]).is_ok());
+        assert!(load(&header, vec![sessions.clone(), sessions.clone()]).is_err(), "twice the same");
+        for number in [0, 4] {
+            assert!(load(&header, vec![vec![SESSIONS, number, 0, 0]]).is_err(), "a number never given");
+        }
+        assert!(load(&header, vec![vec![SESSIONS, 1, 5, 1, 4, 0]]).is_err(), "kept though acknowledged");
+        assert!(load(&header, vec![vec![SESSIONS, 1, 0, 2, 4, 0, 4, 0]]).is_err(), "the same batch twice");
+        let mut full = vec![SESSIONS, 1, 0, 65];
+        (0..65).for_each(|sequence| full.extend_from_slice(&[sequence, 0]));
+        assert!(load(&header, vec![full]).is_err(), "more batches than one may keep");
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use super::keyspace::{Content, StateMachine, record_of};
+use super::keyspace::{Content, StateMachine, Writer, record_of};
 use super::slot::{Slot, Version};
 use crate::error::Result;
 use crate::model::RecordView;
@@ -29,14 +29,19 @@ pub(super) struct StoredRecord<'a> {
 impl StateMachine {
     /// Pins the present. Records whose deadline is at or before `now_ms` are invisible in it.
     pub(crate) fn view(&self, now_ms: u64) -> View {
+        self.view_with(now_ms, |_, _| ()).0
+    }
+
+    /// The same together with what `also` reads at that very moment.
+    pub(super) fn view_with<T>(&self, now_ms: u64, also: impl FnOnce(&Content, &Writer) -> T) -> (View, T) {
         let content = self.content_arc();
-        let revision = {
+        let (revision, read) = {
             let mut writer = content.writer();
             let revision = writer.revision;
             writer.versions.pin(revision);
-            revision
+            (revision, also(&content, &writer))
         };
-        View { content, revision, now_ms }
+        (View { content, revision, now_ms }, read)
     }
 }
 

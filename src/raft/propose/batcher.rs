@@ -28,6 +28,9 @@ use crate::storage::Payload;
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
 
+/// Wall clock, milliseconds since the Unix epoch.
+pub(crate) type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// Entries in flight at most, so that the fsync of one overlaps with the collecting of the next.
 const IN_FLIGHT_MAX: usize = 4;
 /// A second entry is proposed while one is in flight only when this many commands wait for it.
@@ -248,7 +251,8 @@ impl Shared {
 impl State {
     /// The batch that takes the next command.
     fn open_batch(&mut self) -> &mut Waiting {
-        let is_full = |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= ENTRY_COMMANDS;
+        let is_full =
+            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= BATCH_COMMANDS_MAX;
         if self.waiting.back().is_none_or(is_full) {
             self.waiting.push_back(Waiting::with_capacity(0));
         }
