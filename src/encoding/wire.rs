@@ -80,6 +80,23 @@ impl<'a> WireReader<'a> {
         Ok(bytes)
     }
 
+    pub(crate) fn u128_le(&mut self) -> Result<u128> {
+        let (bytes, rest) = self.rest.split_first_chunk::<16>().ok_or_else(truncated)?;
+        self.rest = rest;
+        Ok(u128::from_le_bytes(*bytes))
+    }
+
+    /// The next byte, which stays.
+    pub(crate) fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// A length and so many bytes of UTF-8.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        let bytes = self.bytes()?;
+        String::from_utf8(bytes.to_vec()).map_err(|_| damaged("text that is no UTF-8"))
+    }
+
     /// A count of things that take at least one byte each, so that a lie cannot make us allocate.
     pub(crate) fn count(&mut self) -> Result<usize> {
         let count = self.varint()?;

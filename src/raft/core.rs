@@ -1,6 +1,7 @@
 //! Core: what all parts of a node share.
 
 use std::future::Future;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
@@ -12,11 +13,12 @@ use openraft::raft::ClientWriteResult;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::cluster::{Info, Progresses, Readiness};
 use super::machine_store::MachineStore;
 use super::peer::Peers;
 use super::reads::Lease;
 use super::status::SnapshotState;
-use super::types::{Answer, Batch, Types};
+use super::types::{Answer, Batch, Peer, Types};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
@@ -121,7 +123,8 @@ impl SnapshotActivity {
 pub(super) struct Running {
     pub(super) raft: RaftHandle,
     pub(super) log: Log,
-    pub(super) snapshots: Arc<SnapshotStore>,
+    /// `None` when the log alone is kept, in memory, and nobody else wants it.
+    pub(super) snapshots: Option<SnapshotStore>,
     pub(super) cluster_id: u128,
 }
 
@@ -131,7 +134,8 @@ pub(super) struct Running {
 /// its own term. Then every acknowledged write is applied here, and a local read is linearizable.
 pub(super) struct Core {
     pub(super) node_id: u64,
-    pub(super) name: String,
+    /// As configured; see [`Core::name`].
+    configured_name: Option<String>,
     pub(super) machine: StateMachine,
     pub(super) running: OnceLock<Running>,
     pub(super) serves_locally: AtomicBool,
@@ -144,6 +148,12 @@ pub(super) struct Core {
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
     pub(super) closed: AtomicBool,
+    pub(super) readiness: Readiness,
+    pub(super) progresses: Progresses,
+    /// Work that would hold up the node's thread goes to another one; not in a simulation.
+    has_threads: bool,
+    /// The cluster goes on without this node.
+    removed: AtomicBool,
     /// What to add to the lease's clock to have the last leader's time, milliseconds; 0 when none was heard.
     heard_offset_ms: AtomicU64,
 }
@@ -151,21 +161,22 @@ pub(super) struct Core {
 /// What a core is made of.
 pub(super) struct CoreParts {
     pub(super) node_id: u64,
-    pub(super) name: String,
+    pub(super) name: Option<String>,
     pub(super) machine: StateMachine,
     pub(super) lease: Arc<Lease>,
     pub(super) time: Arc<dyn Time>,
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
+    pub(super) has_threads: bool,
 }
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Core> {
-        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime } = parts;
+        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads } = parts;
         Arc::new(Core {
             node_id,
-            name,
+            configured_name: name,
             machine,
             running: OnceLock::new(),
             serves_locally: AtomicBool::new(false),
@@ -177,8 +188,18 @@ impl Core {
             election_timeout,
             runtime,
             closed: AtomicBool::new(false),
+            readiness: Readiness::default(),
+            progresses: Progresses::default(),
+            has_threads,
+            removed: AtomicBool::new(false),
             heard_offset_ms: AtomicU64::new(0),
         })
+    }
+
+    /// The name of this node for people: its address unless configured.
+    pub(super) fn name(&self) -> String {
+        let address = || self.peers.as_ref().map(|peers| peers.hello().address).unwrap_or_default();
+        self.configured_name.clone().unwrap_or_else(address)
     }
 
     pub(super) fn raft(&self) -> Option<&RaftHandle> {
@@ -199,7 +220,8 @@ impl Core {
         let receiver = self.raft()?.metrics();
         let metrics = receiver.borrow_watched();
         let node_id = metrics.current_leader?;
-        let address = metrics.membership_config.membership().get_node(&node_id)?.address.clone();
+        let known = metrics.membership_config.membership().get_node(&node_id)?.address.clone();
+        let address = self.peers.as_ref().and_then(|peers| peers.learned(node_id)).unwrap_or(known);
         Some(Leader { node_id, address })
     }
 
@@ -224,6 +246,44 @@ impl Core {
             Some(answered_ns) => answered_ns.saturating_add(lately_ns) > self.lease.now_ns(),
             None => false,
         }
+    }
+
+    /// What the log says of a member.
+    pub(super) fn known_peer(&self, node_id: u64) -> Option<Peer> {
+        let receiver = self.raft()?.metrics();
+        let metrics = receiver.borrow_watched();
+        metrics.membership_config.membership().get_node(&node_id).cloned()
+    }
+
+    /// Where a member is reached: as it told last, or else as the log says.
+    pub(super) fn address_of(&self, node_id: u64) -> Option<String> {
+        let learned = self.peers.as_ref().and_then(|peers| peers.learned(node_id));
+        learned.or_else(|| self.known_peer(node_id).map(|peer| peer.address))
+    }
+
+    /// Whether the cluster has removed this node.
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// A member tells who the members are. A node that was one and is not among them was removed.
+    pub(super) fn notice_removal(&self, info: &Info, joins: bool) {
+        let was_member = !joins && self.known_peer(self.node_id).is_some();
+        let is_member = info.members.is_empty() || info.members.iter().any(|member| member.node_id == self.node_id);
+        if was_member && !is_member && info.leader.is_some() {
+            self.removed.store(true, Ordering::Relaxed);
+            if let Some(raft) = self.raft() {
+                raft.runtime_config().elect(false);
+            }
+        }
+    }
+
+    /// What blocks runs elsewhere.
+    pub(super) async fn blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+        if !self.has_threads {
+            return Ok(f());
+        }
+        tokio::task::spawn_blocking(f).await.map_err(io::Error::other)
     }
 
     pub(super) fn leads_with_quorum(&self) -> bool {

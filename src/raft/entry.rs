@@ -16,7 +16,10 @@ pub(super) type Vote = <Types as openraft::RaftTypeConfig>::Vote;
 
 const BLANK: u8 = 0;
 const COMMANDS: u8 = 1;
-const MEMBERSHIP: u8 = 2;
+/// Members with addresses only, of the first release; read for ever, written no more.
+const MEMBERSHIP_V1: u8 = 2;
+/// Members with names.
+const MEMBERSHIP: u8 = 3;
 
 pub(super) fn position_of(log_id: &LogId) -> LogPosition {
     LogPosition { term: log_id.leader_id.term, node: log_id.leader_id.node_id, index: log_id.index }
@@ -51,9 +54,10 @@ pub(super) fn from_stored(entry: LogEntry) -> io::Result<Entry> {
     let payload = match entry.kind {
         BLANK => EntryPayload::Blank,
         COMMANDS => EntryPayload::Normal(Batch { payload: entry.payload, is_alone: false }),
-        MEMBERSHIP => {
+        MEMBERSHIP_V1 | MEMBERSHIP => {
             let mut reader = WireReader::new(&entry.payload);
-            EntryPayload::Membership(read_membership(&mut reader).map_err(io::Error::other)?)
+            let membership = read_membership(&mut reader, entry.kind == MEMBERSHIP).map_err(io::Error::other)?;
+            EntryPayload::Membership(membership)
         }
         other => return Err(io::Error::other(damaged(&format!("log entry of unknown kind {other}")))),
     };
@@ -72,10 +76,12 @@ fn put_membership(out: &mut Vec<u8>, membership: &Membership) {
     for (id, peer) in nodes {
         put_varint(out, *id);
         put_bytes(out, peer.address.as_bytes());
+        put_bytes(out, peer.name.as_bytes());
+        out.push(u8::from(peer.promote));
     }
 }
 
-fn read_membership(reader: &mut WireReader<'_>) -> Result<Membership> {
+fn read_membership(reader: &mut WireReader<'_>, has_names: bool) -> Result<Membership> {
     let mut configs = Vec::new();
     for _ in 0..reader.count()? {
         let voters = reader.count()?;
@@ -84,8 +90,9 @@ fn read_membership(reader: &mut WireReader<'_>) -> Result<Membership> {
     let mut nodes = BTreeMap::new();
     for _ in 0..reader.count()? {
         let id = reader.varint()?;
-        let address = String::from_utf8(reader.bytes()?.to_vec()).map_err(|_| damaged("an address that is no text"))?;
-        nodes.insert(id, Peer { address });
+        let address = reader.text()?;
+        let (name, promote) = if has_names { (reader.text()?, reader.u8()? == 1) } else { (address.clone(), true) };
+        nodes.insert(id, Peer { address, name, promote });
     }
     Membership::new(configs, nodes).map_err(|error| damaged(&error.to_string()))
 }
@@ -112,14 +119,22 @@ pub(super) fn read_position(reader: &mut WireReader<'_>) -> Result<Option<LogId>
     }
 }
 
+/// Stands before a membership with names; one of the first release begins with its position, 0 or 1.
+const STORED_MEMBERSHIP_V2: u8 = 2;
+
 pub(super) fn put_stored_membership(out: &mut Vec<u8>, membership: &StoredMembership) {
+    out.push(STORED_MEMBERSHIP_V2);
     put_position(out, membership.log_id().as_ref());
     put_membership(out, membership.membership());
 }
 
 pub(super) fn read_stored_membership(reader: &mut WireReader<'_>) -> Result<StoredMembership> {
+    let has_names = reader.peek() == Some(STORED_MEMBERSHIP_V2);
+    if has_names {
+        reader.u8()?;
+    }
     let log_id = read_position(reader)?;
-    Ok(StoredMembership::new(log_id, read_membership(reader)?))
+    Ok(StoredMembership::new(log_id, read_membership(reader, has_names)?))
 }
 
 #[cfg(test)]
@@ -128,7 +143,8 @@ mod tests {
 
     fn membership() -> Membership {
         let peers = [(1, "a:1"), (2, "b:2"), (300, "c:3")];
-        let nodes: BTreeMap<u64, Peer> = peers.map(|(id, address)| (id, Peer { address: address.to_owned() })).into();
+        let peer = |address: &str| Peer { address: address.to_owned(), name: address.to_owned(), promote: true };
+        let nodes: BTreeMap<u64, Peer> = peers.map(|(id, address)| (id, peer(address))).into();
         Membership::new(vec![BTreeSet::from([1, 2]), BTreeSet::from([2, 300])], nodes).unwrap()
     }
 
@@ -154,9 +170,13 @@ mod tests {
 
     #[test]
     fn a_membership_of_a_released_version_is_read_for_ever() {
+        let first = b"\x00\x02\x02\x01\x02\x02\x02\xac\x02\x03\x01\x03a:1\x02\x03b:2\xac\x02\x03c:3";
+        let back = read_stored_membership(&mut WireReader::new(first)).unwrap();
+        assert_eq!(back.membership(), &membership());
+
         let mut out = Vec::new();
         put_stored_membership(&mut out, &StoredMembership::new(None, membership()));
-        let golden = b"\x00\x02\x02\x01\x02\x02\x02\xac\x02\x03\x01\x03a:1\x02\x03b:2\xac\x02\x03c:3";
+        let golden = b"\x02\x00\x02\x02\x01\x02\x02\x02\xac\x02\x03\x01\x03a:1\x03a:1\x01\x02\x03b:2\x03b:2\x01\xac\x02\x03c:3\x03c:3\x01";
         assert_eq!(out, golden);
         let back = read_stored_membership(&mut WireReader::new(golden)).unwrap();
         assert_eq!(back.membership(), &membership());

@@ -2,13 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{Stream, StreamExt};
 use openraft::impls::leader_id_adv::LeaderId;
 use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend, Snapshot, SnapshotMeta};
 
+use super::core::Core;
 use super::entry::{put_position, put_stored_membership, read_position, read_stored_membership};
 use super::types::{LogId, Outcomes, Peer, StoredMembership, Types};
 use crate::encoding::wire::WireReader;
@@ -17,7 +17,7 @@ use crate::state_machine::{Applied, PinnedSnapshot, SnapshotHeader, StateMachine
 use crate::storage::{SnapshotFile, SnapshotStore};
 
 type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
-type SnapshotOf = Snapshot<LeaderId<u64, u64>, u64, Peer, SnapshotData>;
+pub(super) type SnapshotOf = Snapshot<LeaderId<u64, u64>, u64, Peer, SnapshotData>;
 
 /// What a snapshot consists of: a file, or nothing but its position when nothing is kept on disk.
 pub(super) enum SnapshotData {
@@ -25,26 +25,46 @@ pub(super) enum SnapshotData {
     InMemory,
 }
 
+impl SnapshotData {
+    /// Bytes of the file.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            SnapshotData::File(file) => file.bytes(),
+            SnapshotData::InMemory => 0,
+        }
+    }
+
+    /// Raw bytes for another node.
+    pub(super) fn chunk(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>> {
+        match self {
+            SnapshotData::File(file) => file.chunk(offset, bytes_max),
+            SnapshotData::InMemory => Err(ErrorKind::Internal.into()),
+        }
+    }
+
+    /// A file that came from another node, with what it says of itself.
+    pub(super) fn received(file: SnapshotFile) -> Result<SnapshotOf> {
+        let reader = file.open()?;
+        let (meta, _) = decode_header(reader.header())?;
+        Ok(Snapshot { meta, snapshot: SnapshotData::File(file) })
+    }
+}
+
 pub(super) struct MachineStore {
     machine: StateMachine,
     /// `None` when nothing is kept on disk.
-    snapshots: Option<Arc<SnapshotStore>>,
+    snapshots: Option<SnapshotStore>,
     last_applied: Option<LogId>,
     membership: StoredMembership,
-    /// Set when the node stops, so that a snapshot under way is given up.
-    closing: Arc<AtomicBool>,
+    core: Arc<Core>,
     /// How many outcomes the last entry had, as a guess for the next one.
     capacity: usize,
 }
 
 impl MachineStore {
-    pub(super) fn new(
-        machine: StateMachine,
-        snapshots: Option<Arc<SnapshotStore>>,
-        closing: Arc<AtomicBool>,
-    ) -> MachineStore {
-        let membership = StoredMembership::default();
-        MachineStore { machine, snapshots, last_applied: None, membership, closing, capacity: 1 }
+    pub(super) fn new(core: Arc<Core>, snapshots: Option<SnapshotStore>) -> MachineStore {
+        let (machine, membership) = (core.machine.clone(), StoredMembership::default());
+        MachineStore { machine, snapshots, last_applied: None, membership, core, capacity: 1 }
     }
 
     fn meta(&self) -> Meta {
@@ -90,10 +110,13 @@ impl RaftStateMachine<Types> for MachineStore {
                 }
             }
             self.last_applied = Some(entry.log_id);
+            // Before the answer leaves: a read that begins after it must wait for this entry.
+            self.core.applied.advance_to(entry.log_id.index + 1);
             if let Some(responder) = responder {
                 responder.send(Outcomes { applied, outcomes });
             }
         }
+        self.core.applied.notify();
         Ok(())
     }
 
@@ -102,7 +125,7 @@ impl RaftStateMachine<Types> for MachineStore {
             meta: self.meta(),
             content: Some(self.machine.pin_snapshot()),
             snapshots: self.snapshots.clone(),
-            closing: self.closing.clone(),
+            core: self.core.clone(),
         }
     }
 
@@ -110,11 +133,17 @@ impl RaftStateMachine<Types> for MachineStore {
         let SnapshotData::File(file) = snapshot else {
             return Err(io::Error::other("a snapshot from another node comes as a file"));
         };
-        let mut reader = file.open().map_err(io::Error::other)?;
-        let (_, header) = decode_header(reader.header()).map_err(io::Error::other)?;
-        load_snapshot(&self.machine, header, || reader.next_block()).map_err(io::Error::other)?;
+        let machine = self.machine.clone();
+        let load = move || {
+            let mut reader = file.open()?;
+            let (_, header) = decode_header(reader.header())?;
+            load_snapshot(&machine, header, || reader.next_block())
+        };
+        self.core.blocking(load).await?.map_err(io::Error::other)?;
         self.membership = meta.last_membership.clone();
         self.last_applied = meta.last_log_id;
+        self.core.applied.advance_to(meta.last_log_id.map_or(0, |log_id| log_id.index + 1));
+        self.core.applied.notify();
         Ok(())
     }
 
@@ -123,10 +152,7 @@ impl RaftStateMachine<Types> for MachineStore {
             let snapshot = |_| Snapshot { meta: self.meta(), snapshot: SnapshotData::InMemory };
             return Ok(self.last_applied.map(snapshot));
         };
-        let Some(file) = snapshots.latest() else { return Ok(None) };
-        let reader = file.open().map_err(io::Error::other)?;
-        let (meta, _) = decode_header(reader.header()).map_err(io::Error::other)?;
-        Ok(Some(Snapshot { meta, snapshot: SnapshotData::File(file) }))
+        snapshots.latest().map(SnapshotData::received).transpose().map_err(io::Error::other)
     }
 }
 
@@ -134,8 +160,8 @@ impl RaftStateMachine<Types> for MachineStore {
 pub(super) struct SnapshotBuilder {
     meta: Meta,
     content: Option<PinnedSnapshot>,
-    snapshots: Option<Arc<SnapshotStore>>,
-    closing: Arc<AtomicBool>,
+    snapshots: Option<SnapshotStore>,
+    core: Arc<Core>,
 }
 
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
@@ -150,11 +176,12 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             return Ok(Snapshot { meta, snapshot: SnapshotData::InMemory });
         };
         let header = encode_header(&meta, content.header());
-        let closing = self.closing.clone();
-        let file =
-            tokio::task::spawn_blocking(move || write_until_there_is_room(&snapshots, &header, &content, &closing))
-                .await
-                .map_err(io::Error::other)?;
+        let core = self.core.clone();
+        let write = move || {
+            let _building = core.snapshot_activity.building();
+            write_until_there_is_room(&snapshots, &header, &content, &core)
+        };
+        let file = self.core.blocking(write).await?;
         Ok(Snapshot { meta, snapshot: SnapshotData::File(file.map_err(io::Error::other)?) })
     }
 }
@@ -164,18 +191,18 @@ fn write_until_there_is_room(
     snapshots: &SnapshotStore,
     header: &[u8],
     content: &PinnedSnapshot,
-    closing: &AtomicBool,
+    core: &Core,
 ) -> Result<SnapshotFile> {
     loop {
         let written = snapshots.create(header).and_then(|mut writer| {
-            content.write(|block| match closing.load(Ordering::Relaxed) {
+            content.write(|block| match core.is_closed() {
                 true => Err(ErrorKind::Closed.into()),
                 false => writer.write_block(block),
             })?;
             writer.finish()
         });
         match written {
-            Err(error) if crate::storage::is_disk_full(&error) && !closing.load(Ordering::Relaxed) => {
+            Err(error) if crate::storage::is_disk_full(&error) && !core.is_closed() => {
                 std::thread::sleep(std::time::Duration::from_millis(500));
             }
             written => return written,

@@ -1,16 +1,23 @@
 //! Consensus: the only room that speaks to the Raft library. Everything above sees a [`Node`].
 
-mod batcher;
+mod cluster;
+mod core;
 mod entry;
 mod identity;
 mod log_store;
 mod machine_store;
-mod network;
 mod node;
+mod peer;
+mod propose;
+mod reads;
+mod runner;
 mod status;
 mod types;
 
-pub(crate) use batcher::Done;
+pub(crate) use cluster::MembershipChange;
+pub(crate) use core::Time;
 pub(crate) use identity::new_identity;
-pub(crate) use node::{MembershipChange, Node, NodeOptions};
+pub(crate) use node::{Freshness, Node, NodeOptions, Seams};
+pub(crate) use propose::Done;
+pub(crate) use reads::{LeaseClock, SystemLeaseClock};
 pub use status::{Member, MemberRole, NodeState, RaftStatus, SnapshotState};

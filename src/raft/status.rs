@@ -104,6 +104,10 @@ pub struct Member {
 pub struct RaftStatus {
     /// Identity of this node.
     pub node_id: u64,
+    /// Its name, for people.
+    pub name: String,
+    /// Where others reach it; empty for a node without sockets.
+    pub address: String,
     /// Its role now.
     pub state: NodeState,
     /// Identity of the leader, when one is known.

@@ -5,6 +5,8 @@ use std::fmt;
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
 use openraft::raft::responder::Responder;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
+#[cfg(test)]
+use openraft::async_runtime::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 
 use crate::state_machine::{Applied, Outcome};
@@ -79,6 +81,10 @@ impl fmt::Display for Outcomes {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Peer {
     pub(super) address: String,
+    /// For people.
+    pub(super) name: String,
+    /// Whether it becomes a voter by itself once it has caught up.
+    pub(super) promote: bool,
 }
 
 /// Runs when an entry was applied or refused. Dropped without having run, it drops what it captured,

@@ -78,7 +78,7 @@ impl Threshold {
                     return refused("this node has not promised to found this cluster, or too long ago");
                 }
                 if let Some(dir) = dir {
-                    dir.save_formation(&formation.encode())?;
+                    dir.save_note(&formation.encode())?;
                     dir.adopt(formation.cluster_id)?;
                 }
                 let cluster_id = formation.cluster_id;
@@ -140,7 +140,7 @@ impl Entry<'_> {
     /// Asks everybody that was ever heard of.
     async fn look_around(&self) -> Vec<(Caller, Info)> {
         let own = self.peers.hello();
-        let mut addresses: Vec<String> = self.discovery.peers().into_iter().map(|found| found.address).collect();
+        let mut addresses: Vec<String> = self.discovery.peers().iter().map(|found| found.address.clone()).collect();
         addresses.extend(self.threshold.state().invitations.iter().cloned());
         addresses.sort();
         addresses.dedup();

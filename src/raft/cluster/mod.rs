@@ -7,7 +7,7 @@ mod info;
 mod tend;
 
 pub(crate) use change::MembershipChange;
-pub(in crate::raft) use change::{change, execute, lag};
+pub(in crate::raft) use change::{change, execute, transfer};
 pub(in crate::raft) use entering::{Entered, Entry, Threshold};
 pub(in crate::raft) use formation::{Formation, Found};
 pub(crate) use info::{Info, MemberInfo, Progress};

@@ -116,7 +116,7 @@ impl Tender {
     async fn greet_strangers(&self) {
         let (Some(peers), Some(discovery)) = (&self.core.peers, &self.discovery) else { return };
         let own = peers.hello();
-        for found in discovery.peers() {
+        for found in discovery.peers().iter() {
             if found.address == own.address {
                 continue;
             }
@@ -136,21 +136,21 @@ impl Tender {
         let Some(peers) = &self.core.peers else { return true };
         let own = peers.hello();
         match self.core.known_peer(own.node_id) {
-            Some(peer) if peer.address == own.address && peer.name == self.core.name => return true,
+            Some(peer) if peer.address == own.address && peer.name == self.core.name() => return true,
             None if !self.joins => return false,
             _ => {}
         }
         let introduction = MembershipChange::Join {
             node_id: own.node_id,
             address: own.address,
-            name: self.core.name.clone(),
+            name: self.core.name(),
             promote: self.promote,
         };
         if self.core.leader().is_some() {
             return change(&self.core, introduction, ANSWER_TIMEOUT).await.is_ok();
         }
         // Nobody has sent this node a log yet, so it asks whom it finds.
-        for found in self.discovery.as_ref().map(Discovery::peers).unwrap_or_default() {
+        for found in self.discovery.as_ref().map(Discovery::peers).unwrap_or_default().iter() {
             if found.address == peers.hello().address {
                 continue;
             }

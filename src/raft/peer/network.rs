@@ -79,7 +79,8 @@ impl PeerNetwork {
     async fn caller(&self, r#use: Use) -> RpcResult<Caller> {
         let no_sockets = || Error::new(ErrorKind::ClusterNotReady, "this node has no sockets");
         let peers: &Peers = self.core.peers.as_deref().ok_or_else(|| unreachable_peer(&no_sockets()))?;
-        peers.caller(self.target, &self.address, r#use).await.map_err(|error| unreachable_peer(&error))
+        let address = self.core.address_of(self.target).unwrap_or_else(|| self.address.clone());
+        peers.caller(self.target, &address, r#use).await.map_err(|error| unreachable_peer(&error))
     }
 
     async fn call(&self, method: u16, message: Vec<u8>, option: &RPCOption, kind: RPCTypes) -> RpcResult<Vec<u8>> {

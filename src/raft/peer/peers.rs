@@ -7,19 +7,19 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{CallError, Caller, Expectation, Hello, Role, SharedSecret, Sockets, Tls};
+use crate::net::{CallError, Caller, ConnectOptions, Expectation, Hello};
 
 /// After a failed attempt nobody tries again for so long.
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// How this node reaches others, and how it introduces itself.
 pub(in crate::raft) struct Peers {
-    sockets: Arc<dyn Sockets>,
-    tls: Option<Tls>,
-    secret: SharedSecret,
+    options: ConnectOptions,
     connect_timeout: Duration,
     hello: Mutex<Hello>,
     links: Mutex<BTreeMap<(u64, Use), Arc<Link>>>,
+    /// Where nodes said that they are, newer than what the log says.
+    learned: Mutex<BTreeMap<u64, String>>,
 }
 
 /// What a connection is for: large things must not hold up small ones.
@@ -43,15 +43,8 @@ struct LinkState {
 }
 
 impl Peers {
-    pub(in crate::raft) fn new(
-        sockets: Arc<dyn Sockets>,
-        tls: Option<Tls>,
-        secret: SharedSecret,
-        connect_timeout: Duration,
-        hello: Hello,
-    ) -> Peers {
-        let (hello, links) = (Mutex::new(hello), Mutex::new(BTreeMap::new()));
-        Peers { sockets, tls, secret, connect_timeout, hello, links }
+    pub(in crate::raft) fn new(options: ConnectOptions, connect_timeout: Duration, hello: Hello) -> Peers {
+        Peers { options, connect_timeout, hello: Mutex::new(hello), links: Mutex::default(), learned: Mutex::default() }
     }
 
     /// How this node introduces itself.
@@ -64,20 +57,26 @@ impl Peers {
         self.hello.lock().unwrap_or_else(PoisonError::into_inner).cluster_id = cluster_id;
     }
 
-    pub(in crate::raft) fn is_member(&self) -> bool {
-        self.hello.lock().unwrap_or_else(PoisonError::into_inner).role == Role::Peer
+    /// From now on this node is reached here.
+    pub(in crate::raft) fn settle(&self, address: String) {
+        self.hello.lock().unwrap_or_else(PoisonError::into_inner).address = address;
     }
 
-    pub(in crate::raft) fn sockets(&self) -> &Arc<dyn Sockets> {
-        &self.sockets
+    pub(in crate::raft) fn options(&self) -> &ConnectOptions {
+        &self.options
     }
 
-    pub(in crate::raft) fn secret(&self) -> &SharedSecret {
-        &self.secret
+    /// A node has said, and proved that it belongs here, where it is reached.
+    pub(in crate::raft) fn learn(&self, hello: &Hello) {
+        if hello.node_id != 0 && !hello.address.is_empty() && hello.cluster_id == self.hello().cluster_id {
+            let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+            learned.insert(hello.node_id, hello.address.clone());
+        }
     }
 
-    pub(in crate::raft) fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref()
+    /// Where a node said that it is.
+    pub(in crate::raft) fn learned(&self, node_id: u64) -> Option<String> {
+        self.learned.lock().unwrap_or_else(PoisonError::into_inner).get(&node_id).cloned()
     }
 
     /// A connection to this node, the one that is open if there is one.
@@ -122,8 +121,7 @@ impl Peers {
     }
 
     async fn connect(&self, address: &str, hello: &Hello, expect: Expectation) -> Result<Caller> {
-        let connecting =
-            Caller::connect(&*self.sockets, self.tls.as_ref(), address, hello, &self.secret, expect);
+        let connecting = Caller::connect(&self.options, address, hello, expect);
         match tokio::time::timeout(self.connect_timeout, connecting).await {
             Ok(outcome) => outcome,
             Err(_) => Err(Error::new(ErrorKind::ClusterNotReady, format!("{address} does not answer"))),

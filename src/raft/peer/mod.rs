@@ -1,0 +1,11 @@
+//! Peers: what members say to each other, and how they reach one another.
+
+mod messages;
+mod network;
+mod peers;
+mod server;
+
+pub(in crate::raft) use messages::method;
+pub(in crate::raft) use network::Network;
+pub(in crate::raft) use peers::{Peers, Use, error_of};
+pub(in crate::raft) use server::{PeerServer, Shared};

@@ -1,0 +1,316 @@
+//! PeerServer: answers what other nodes and clients ask.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use super::messages::{self, Append, SnapshotPiece, method};
+use crate::encoding::batch::check_batch;
+use crate::encoding::wire::{WireReader, put_varint};
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::{Gate, Hello, Role, Service};
+use crate::raft::cluster::{self, Found, Info, MemberInfo, MembershipChange, Progress, Threshold};
+use crate::raft::core::{Core, RaftHandle};
+use crate::raft::entry::{Vote, ballot_of, vote_of};
+use crate::raft::machine_store::SnapshotData;
+use crate::raft::propose::{self, encode_answer};
+use crate::raft::reads;
+use crate::storage::{DataDir, SnapshotReceiver};
+
+/// Answers what other nodes and clients ask of this node.
+pub(in crate::raft) struct PeerServer {
+    core: Arc<Core>,
+    threshold: Arc<Threshold>,
+    dir: Option<DataDir>,
+    bootstrap_expect: usize,
+    /// A node that has just started may have promised a leader, in its last run, to vote for nobody else.
+    votes_from_ns: u64,
+    receiving: Receiving,
+    above: OnceLock<Arc<dyn Service>>,
+}
+
+type Answer = BoxFuture<'static, Result<Vec<u8>>>;
+
+/// The snapshot that each node is sending, at most one a node.
+type Receiving = Mutex<BTreeMap<u64, (u64, SnapshotReceiver)>>;
+
+impl PeerServer {
+    pub(in crate::raft) fn new(
+        core: Arc<Core>,
+        threshold: Arc<Threshold>,
+        dir: Option<DataDir>,
+        bootstrap_expect: usize,
+    ) -> PeerServer {
+        let votes_from_ns = core.lease.now_ns() + core.election_timeout.as_nanos() as u64;
+        let (receiving, above) = (Mutex::default(), OnceLock::new());
+        PeerServer { core, threshold, dir, bootstrap_expect, votes_from_ns, receiving, above }
+    }
+
+    /// Who answers what is not about consensus.
+    pub(in crate::raft) fn serve_above(&self, above: Arc<dyn Service>) {
+        let _ = self.above.set(above);
+    }
+
+    fn raft(&self) -> Result<RaftHandle> {
+        let not_yet = || Error::new(ErrorKind::ClusterNotReady, "this node belongs to no cluster yet");
+        self.core.raft().cloned().ok_or_else(not_yet)
+    }
+
+    fn append(&self, message: &[u8]) -> Result<Answer> {
+        let raft = self.raft()?;
+        let Append { request, time_ms } = Append::decode(message)?;
+        self.core.heard_time(time_ms);
+        // The library's queue is entered at the first poll, and so in the order of arrival.
+        Ok(async move {
+            let answer = raft.append_entries(request).await.map_err(|error| stopped(&error))?;
+            Ok(messages::encode_append_answer(&answer))
+        }
+        .boxed())
+    }
+
+    fn vote(&self, message: &[u8], is_real: bool) -> Result<Answer> {
+        let raft = self.raft()?;
+        let request = messages::decode_vote(message)?;
+        if self.core.lease.now_ns() < self.votes_from_ns && !request.leadership_transfer {
+            return Err(Error::new(ErrorKind::ClusterNotReady, "this node has just started and does not vote yet"));
+        }
+        let core = self.core.clone();
+        Ok(async move {
+            let answer = if is_real { raft.vote(request).await } else { raft.pre_vote(request).await };
+            let answer = answer.map_err(|error| stopped(&error))?;
+            Ok(messages::encode_vote_answer(&answer, core.last_heard_time_ms()))
+        }
+        .boxed())
+    }
+
+    fn transfer(&self, message: &[u8]) -> Result<Answer> {
+        let raft = self.raft()?;
+        let request = messages::decode_transfer(message)?;
+        Ok(async move {
+            let answer = raft.handle_transfer_leader(request).await.map_err(|error| stopped(&error))?;
+            Ok(messages::encode_transfer_answer(&answer))
+        }
+        .boxed())
+    }
+
+    fn propose(&self, from: &Hello, batch: Vec<u8>) -> Result<Answer> {
+        // A member has checked what it hands on; a client may be anything.
+        if from.role == Role::Client {
+            check_batch(&batch)?;
+        }
+        self.core.check_room(batch.len())?;
+        let core = self.core.clone();
+        Ok(async move { Ok(encode_answer(&propose::propose_here(&core, batch).await)) }.boxed())
+    }
+
+    fn read_index(&self, message: &[u8]) -> Result<Answer> {
+        let level = reads::decode_level(message)?;
+        let core = self.core.clone();
+        Ok(async move {
+            if !core.is_leader() {
+                return Err(Error::new(ErrorKind::ClusterNotReady, "this node is not the leader now"));
+            }
+            Ok(reads::encode_index(&reads::confirm_here(&core, level).await?))
+        }
+        .boxed())
+    }
+
+    fn change(&self, message: &[u8]) -> Result<Answer> {
+        let change = MembershipChange::decode(message)?;
+        let core = self.core.clone();
+        let timeout = core.election_timeout * 50;
+        Ok(async move {
+            let node_id = match core.is_leader() {
+                true => cluster::execute(&core, &change).await?,
+                false => cluster::change(&core, change, timeout).await?,
+            };
+            let mut out = Vec::new();
+            put_varint(&mut out, node_id);
+            Ok(out)
+        }
+        .boxed())
+    }
+
+    fn found(&self, message: &[u8]) -> Result<Answer> {
+        let found = Found::decode(message)?;
+        self.threshold.found(found, self.dir.as_ref(), self.core.node_id)?;
+        Ok(done())
+    }
+
+    fn invite(&self, message: &[u8]) -> Result<Answer> {
+        let mut reader = WireReader::new(message);
+        let (_cluster_id, address) = (reader.u128_le()?, reader.text()?);
+        self.threshold.invite(address);
+        Ok(done())
+    }
+
+    fn snapshot(self: Arc<PeerServer>, from: u64, message: Vec<u8>) -> Result<Answer> {
+        let raft = self.raft()?;
+        Ok(async move {
+            let piece = SnapshotPiece::decode(&message)?;
+            let vote = piece.vote;
+            if let Some(higher) = self.higher_vote(&vote) {
+                self.receiving().remove(&from);
+                return Ok(messages::encode_vote_alone(&higher));
+            }
+            let receiver = self.receiver(from, piece.transfer, piece.offset)?;
+            let (transfer, is_last) = (piece.transfer, piece.is_last);
+            let core = self.core.clone();
+            let _receiving = core.snapshot_activity.receiving();
+            let take = move || {
+                let piece = SnapshotPiece::decode(&message)?;
+                let mut receiver = receiver;
+                receiver.write(piece.offset, piece.bytes)?;
+                if is_last { receiver.finish().map(Err) } else { Ok(Ok(receiver)) }
+            };
+            match core.blocking(take).await.map_err(|error| stopped(&error))?? {
+                Ok(receiver) => {
+                    self.receiving().insert(from, (transfer, receiver));
+                    Ok(messages::encode_vote_alone(&vote))
+                }
+                Err(file) => {
+                    let snapshot = SnapshotData::received(file)?;
+                    let answer = raft.install_full_snapshot(vote, snapshot).await.map_err(|error| stopped(&error))?;
+                    Ok(messages::encode_vote_alone(&answer.vote))
+                }
+            }
+        }
+        .boxed())
+    }
+
+    /// The vote of this node when it is higher than that of whoever sends.
+    fn higher_vote(&self, vote: &Vote) -> Option<Vote> {
+        let own = self.core.running.get()?.log.ballot()?;
+        let theirs = ballot_of(vote);
+        ((own.term, own.node) > (theirs.term, theirs.node)).then(|| vote_of(own))
+    }
+
+    /// What takes the next piece; a transfer begins at 0, and a new one takes the place of the old one.
+    fn receiver(&self, from: u64, transfer: u64, offset: u64) -> Result<SnapshotReceiver> {
+        match self.receiving().remove(&from) {
+            Some((known, receiver)) if known == transfer && offset == receiver.received() => return Ok(receiver),
+            _ => {}
+        }
+        if offset > 0 {
+            return Err(Error::new(ErrorKind::ClusterNotReady, "the pieces before this one are missing; begin again"));
+        }
+        let running = self.core.running.get();
+        let snapshots = running.and_then(|running| running.snapshots.as_ref());
+        snapshots.ok_or_else(|| Error::from(ErrorKind::ClusterNotReady))?.receive()
+    }
+
+    fn receiving(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (u64, SnapshotReceiver)>> {
+        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What this node tells of itself.
+    fn info(&self) -> Info {
+        let core = &self.core;
+        let mut info = Info { node_id: core.node_id, name: core.name(), ..Info::default() };
+        info.bootstrap_expect = self.bootstrap_expect as u64;
+        if let Some(peers) = &core.peers {
+            let hello = peers.hello();
+            info.address = hello.address;
+            info.cluster_id = hello.cluster_id;
+        }
+        let Some(raft) = core.raft() else { return info };
+        let is_leader = raft.is_leader();
+        let receiver = raft.metrics();
+        let metrics = receiver.borrow_watched();
+        info.term = metrics.current_term;
+        info.leader = metrics.current_leader;
+        let membership = metrics.membership_config.membership();
+        let voters: Vec<u64> = membership.voter_ids().collect();
+        let last = metrics.last_log_index.unwrap_or(0);
+        for (node_id, peer) in membership.nodes() {
+            let matched = metrics.replication.as_ref().and_then(|all| all.get(node_id)?.as_ref());
+            let matched = if *node_id == core.node_id { Some(last) } else { matched.map(|log_id| log_id.index) };
+            let contact_ns = if *node_id == core.node_id { Some(0) } else { core.lease.last_contact_ns(*node_id) };
+            let progress = matched.zip(contact_ns).filter(|_| is_leader).map(|(matched_index, ns)| Progress {
+                matched_index,
+                lag: last.saturating_sub(matched_index),
+                last_contact_ms: ns / 1_000_000,
+            });
+            info.members.push(MemberInfo {
+                node_id: *node_id,
+                address: peer.address.clone(),
+                name: peer.name.clone(),
+                is_voter: voters.contains(node_id),
+                progress,
+            });
+        }
+        info
+    }
+}
+
+fn stopped(error: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorKind::ClusterNotReady, format!("this node has stopped: {error}"))
+}
+
+fn done() -> Answer {
+    std::future::ready(Ok(Vec::new())).boxed()
+}
+
+/// What the listener serves: the server, counted, so that requests may hold it.
+pub(in crate::raft) struct Shared(pub(in crate::raft) Arc<PeerServer>);
+
+impl Service for Shared {
+    fn handle(&self, from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
+        let server = &self.0;
+        let is_peer = from.role == Role::Peer;
+        let answer = match method {
+            method::APPEND if is_peer => server.append(&message),
+            method::VOTE if is_peer => server.vote(&message, true),
+            method::PRE_VOTE if is_peer => server.vote(&message, false),
+            method::SNAPSHOT if is_peer => server.clone().snapshot(from.node_id, message),
+            method::TRANSFER if is_peer => server.transfer(&message),
+            method::FOUND if is_peer => server.found(&message),
+            method::INVITE if is_peer => server.invite(&message),
+            method::PROPOSE => server.propose(from, message),
+            method::READ_INDEX => server.read_index(&message),
+            method::INFO => Ok(std::future::ready(Ok(server.info().encode())).boxed()),
+            method::CHANGE => server.change(&message),
+            method::SERVICE.. => match server.above.get() {
+                Some(above) => return above.handle(from, method, message),
+                None => Err(ErrorKind::ClusterNotReady.into()),
+            },
+            _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),
+        };
+        answer.unwrap_or_else(|error| std::future::ready(Err(error)).boxed())
+    }
+}
+
+impl Gate for Shared {
+    fn hello(&self) -> Hello {
+        match &self.0.core.peers {
+            Some(peers) => peers.hello(),
+            None => Hello { role: Role::Peer, cluster_id: 0, node_id: self.0.core.node_id, address: String::new() },
+        }
+    }
+
+    /// Nodes of other clusters, and this node itself, stay outside.
+    fn admit(&self, hello: &Hello) -> Result<()> {
+        let own = self.hello();
+        if hello.role == Role::Client {
+            return Ok(());
+        }
+        if hello.node_id == own.node_id {
+            return Err(Error::new(ErrorKind::InvalidConfig, "this is the node itself, or a copy of its data directory"));
+        }
+        if hello.cluster_id != 0 && own.cluster_id != 0 && hello.cluster_id != own.cluster_id {
+            let message = format!(
+                "this node belongs to cluster {:032x}, you to {:032x}; correct the addresses, or, to move a node \
+                 here, stop it, empty its data directory and start it again",
+                own.cluster_id, hello.cluster_id
+            );
+            return Err(Error::new(ErrorKind::InvalidConfig, message));
+        }
+        if let Some(peers) = &self.0.core.peers {
+            peers.learn(hello);
+        }
+        Ok(())
+    }
+}
