@@ -85,6 +85,21 @@ pub(super) fn parent_of(path: &Path) -> &Path {
     }
 }
 
+/// A lock on a file. A process that was forked meanwhile holds it too, so to close the file is not enough; nor may
+/// that process unlock what is still ours.
+struct RealLock {
+    file: File,
+    process: u32,
+}
+
+impl Drop for RealLock {
+    fn drop(&mut self) {
+        if std::process::id() == self.process {
+            self.file.unlock().ok();
+        }
+    }
+}
+
 /// Opens a regular file. The directory is private (0700), so looking before and after the opening is enough:
 /// nobody else can swap the name in between.
 fn open_regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
@@ -162,6 +177,6 @@ impl Files for RealFiles {
         }
         file.set_len(0)?;
         file.write_all_at(owner.as_bytes(), 0)?;
-        Ok(Box::new(file))
+        Ok(Box::new(RealLock { file, process: std::process::id() }))
     }
 }

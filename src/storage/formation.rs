@@ -1,4 +1,7 @@
 //! Formation: a note in the data directory of a node that is about to found or join a cluster.
+//!
+//! The file: magic (8), format (4), length (4), the note, CRC-32 of all before it (4). What the note says is the business of
+//! who wrote it.
 
 use std::io;
 
@@ -14,7 +17,6 @@ const CRC_BYTES: usize = 4;
 /// Longest note. Beyond it: `value_too_large`.
 const NOTE_BYTES_MAX: usize = 4096;
 
-/// Magic (8), format (4), length (4), the note, CRC-32 of all before it (4).
 impl DataDir {
     /// Saves the note, durably, in place of the one before.
     ///

@@ -33,6 +33,7 @@ struct Disk {
     syncs: u64,
     fail_sync_at: Option<u64>,
     fail_writes: bool,
+    fail_removals: bool,
     bytes_left: Option<u64>,
 }
 
@@ -160,6 +161,11 @@ impl MemFiles {
     /// Whether every write fails from now on.
     pub(crate) fn set_writes_fail(&self, fail: bool) {
         self.disk().fail_writes = fail;
+    }
+
+    /// Whether every removal of a file fails from now on.
+    pub(crate) fn set_removals_fail(&self, fail: bool) {
+        self.disk().fail_removals = fail;
     }
 
     /// How many bytes files may still grow by; `None`: without limit.
@@ -356,6 +362,9 @@ impl Files for MemFiles {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut disk = self.disk();
         disk.step()?;
+        if disk.fail_removals {
+            return Err(io::Error::other("injected removal failure"));
+        }
         let content = disk.now.files.get(path).cloned().ok_or(io::ErrorKind::NotFound)?;
         disk.change_names(NameChange::Remove(path.to_owned()));
         let freed = content.lock().unwrap().bytes.len() as u64;

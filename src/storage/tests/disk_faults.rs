@@ -71,6 +71,48 @@ fn a_failed_write_is_a_failure_too() {
     assert!(append(&log, vec![usual(4)]).is_err(), "it stays failed until it is opened again");
 }
 
+#[test]
+fn a_segment_that_cannot_be_freed_is_a_failure_too() {
+    let files = MemFiles::default();
+    let log = open_log(&files).unwrap();
+    fill(&log, 0..300);
+    files.set_removals_fail(true);
+    now(|done| log.purge(at(1, 250), done)).unwrap();
+    append(&log, vec![usual(300)]).ok();
+    log.wait_until_settled();
+    let failure = log.failure().expect("it is known");
+    assert!(failure.contains("cannot free segments in /data/log: injected removal failure"), "{failure}");
+    assert!(append(&log, vec![usual(301)]).is_err());
+    drop(log);
+    let log = open_log(&files.after_crash(None)).unwrap();
+    assert_eq!((log.purged(), log.recovery().repaired.clone()), (Some(at(1, 250)), None));
+}
+
+#[test]
+fn asking_for_room_all_the_time_disturbs_no_change_of_segments() {
+    // Who asks may begin a new spare just when the one before becomes a segment, and purges give spares as well.
+    let files = MemFiles::default();
+    let log = open_log(&files).unwrap();
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) && log.failure().is_none() {
+                log.has_room(2000);
+            }
+        });
+        for index in 0..3000 {
+            append(&log, vec![usual(index)]).unwrap();
+            if index % 100 == 99 {
+                now(|done| log.purge(at(1, index - 10), done)).unwrap();
+            }
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    for disk in [files.copy(), files.after_crash(None), files.after_crash(Some(3))] {
+        assert_eq!(all(&open_log(&disk).unwrap()), (2990..3000).map(usual).collect::<Vec<_>>());
+    }
+}
+
 /// Appends while there is room; which index comes next.
 fn fill_up(log: &Log, from: u64, payload_bytes: usize) -> u64 {
     let mut index = from;

@@ -37,6 +37,7 @@ fn write_all(files: &MemFiles) {
     log.save_committed(at(2, 2));
     append(&log, vec![LogEntry { kind: 2, ..entry(2, 3, b"last") }]).unwrap();
     log.close();
+    dir.save_note(b"note about the formation").unwrap();
     let snapshots = SnapshotStore::open(&dir, leading_number).unwrap();
     let mut writer = snapshots.create(b"header of the state machine").unwrap();
     writer.write_block(b"first block").unwrap();
@@ -51,6 +52,7 @@ fn files_are_written_as_they_were_released() {
     write_all(&files);
     let content = |name: &str| files.content(&Path::new(DIR).join(name));
     check("meta_v1.bin", &content("META"));
+    check("formation_v1.bin", &content("FORMATION"));
     check("segment_v1.bin", &content(SEGMENT));
     check("snapshot_v1.bin", &content(SNAPSHOT));
 }
@@ -61,11 +63,18 @@ fn released_files_can_be_read() {
     for dir in ["", "log", "snapshot"] {
         files.create_dir(&Path::new(DIR).join(dir)).unwrap();
     }
-    for (golden_name, name) in [("meta_v1.bin", "META"), ("segment_v1.bin", SEGMENT), ("snapshot_v1.bin", SNAPSHOT)] {
+    let names = [
+        ("meta_v1.bin", "META"),
+        ("formation_v1.bin", "FORMATION"),
+        ("segment_v1.bin", SEGMENT),
+        ("snapshot_v1.bin", SNAPSHOT),
+    ];
+    for (golden_name, name) in names {
         files.set_content(&Path::new(DIR).join(name), fs::read(golden(golden_name)).unwrap());
     }
     let dir = DataDir::open(Path::new(DIR), Arc::new(files.clone()), || panic!("META is there")).unwrap();
     assert_eq!(dir.identity(), OWNER);
+    assert_eq!(dir.read_note().unwrap().unwrap(), b"note about the formation");
     let log = Log::open(&dir, small()).unwrap();
     assert_eq!(log.recovery().repaired, None);
     assert_eq!(log.ballot(), Some(Ballot { term: 2, node: 7, committed: true }));
