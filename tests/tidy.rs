@@ -121,6 +121,16 @@ fn downward_imports_and_mere_mentions_are_fine() {
 }
 
 #[test]
+fn a_field_for_tests_hides_nothing_but_itself() {
+    assert_one_fault(
+        "src/model/x.rs",
+        "//! X.\nstruct A {\n    #[cfg(test)]\n    pub(crate) a: raft::B,\n}\nstruct B {\n    b: crate::raft::C,\n}\n",
+        "`model` may not import `raft`",
+    );
+    assert_tidy("src/model/x.rs", "//! X.\nstruct A {\n    #[cfg(test)]\n    a: crate::raft::B,\n}\n");
+}
+
+#[test]
 fn a_file_that_is_compiled_for_tests_only_may_do_what_tests_do() {
     let declaration = SourceFile::new("src/model/mod.rs", "//! X.\n#[cfg(test)]\nmod probe;\n");
     let probe = SourceFile::new("src/model/probe.rs", "//! X.\nfn f() { std::fs::read(\"x\").unwrap(); }\n");

@@ -147,13 +147,14 @@ fn end_of_raw_string(chars: &[char], from: usize) -> usize {
     until(chars, from + hashes + 2, closes) + 1 + hashes
 }
 
-/// Blanks the bodies of `#[cfg(test)] mod name { ... }`.
+/// Blanks what `#[cfg(test)]` stands before: an item or statement up to its end, a field up to its comma.
 fn blank_test_modules(code: &str) -> String {
     let mut out = String::with_capacity(code.len());
     let mut rest = code;
     while let Some(at) = rest.find("#[cfg(test)]") {
         let after = &rest[at..];
         let end = match (after.find('{'), after.find(';')) {
+            _ if is_field(&after["#[cfg(test)]".len()..]) => after.find(",\n").map_or(after.len(), |comma| comma + 1),
             (Some(open), semicolon) if semicolon.is_none_or(|semicolon| open < semicolon) => {
                 open + matching_brace(&after[open..])
             }
@@ -166,6 +167,14 @@ fn blank_test_modules(code: &str) -> String {
     }
     out.push_str(rest);
     out
+}
+
+/// Whether this is `name: ...` of a struct, be it its definition or a value.
+fn is_field(code: &str) -> bool {
+    let code = code.trim_start();
+    let code = code.strip_prefix("pub").map_or(code, |rest| rest.trim_start_matches(|c| c != ' ').trim_start());
+    let name = code.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(code.len());
+    name > 0 && code[name..].starts_with(':') && !code[name..].starts_with("::")
 }
 
 /// Length of the block that begins with the brace at the start of `code`.

@@ -150,6 +150,9 @@ impl Sessions {
         let id = reader.varint()?;
         let mut session = Session { used: self.uses + 1, floor: reader.varint()?, kept: BTreeMap::new() };
         let kept = reader.count()?;
+        if kept > SESSION_BATCHES_MAX {
+            return Err(damaged("a session with more batches than one may keep"));
+        }
         for _ in 0..kept {
             let sequence = reader.varint()?;
             let outcomes = reader.bytes()?;
@@ -161,8 +164,8 @@ impl Sessions {
             self.kept_bytes += cost(outcomes);
             session.kept.insert(sequence, outcomes.into());
         }
-        let is_possible = (1..=self.opened).contains(&id) && kept <= SESSION_BATCHES_MAX;
-        if !is_possible || self.by_id.len() >= SESSIONS_MAX || self.by_id.insert(id, session).is_some() {
+        let was_opened = (1..=self.opened).contains(&id);
+        if !was_opened || self.by_id.len() >= SESSIONS_MAX || self.by_id.insert(id, session).is_some() {
             return Err(damaged("a session of a snapshot that no command can have opened"));
         }
         self.uses += 1;

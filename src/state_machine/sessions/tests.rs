@@ -101,6 +101,20 @@ fn the_session_used_longest_ago_makes_room_and_its_number_is_never_given_again()
 }
 
 #[test]
+fn which_session_goes_next_is_the_same_after_a_snapshot() {
+    let machine = StateMachine::new();
+    apply(&machine, &batch(0, 0, 0, &vec![Operation::OpenSession; SESSIONS_MAX]), 1);
+    assert_eq!(apply(&machine, &batch(1, 1, 0, &[]), 1).0, Applied::Done);
+    let copy = copy_by_snapshot(&machine);
+    for replica in [&machine, &copy] {
+        assert_eq!(open_session(replica), SESSIONS_MAX as u64 + 1);
+        assert_eq!(apply(replica, &batch(2, 1, 0, &[]), 1).0, Applied::UnknownSession);
+        assert_eq!(apply(replica, &batch(1, 2, 0, &[]), 1).0, Applied::Done);
+    }
+    assert_eq!(machine.digest().unwrap(), copy.digest().unwrap());
+}
+
+#[test]
 fn kept_outcomes_have_a_bound_in_bytes_for_all_sessions_together() {
     let mut sessions = Sessions::default();
     let outcomes = vec![0; SESSIONS_BYTES_MAX / 5];
