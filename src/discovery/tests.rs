@@ -1,5 +1,6 @@
 //! Tests: several nodes of one machine on real sockets, and strangers among them.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
@@ -312,20 +313,17 @@ async fn a_flood_is_rationed_and_survived() {
 }
 
 /// Answers with what the test says, or not at all.
-struct Names(Mutex<Vec<(&'static str, Option<Vec<&'static str>>)>>);
+struct Names(Mutex<BTreeMap<&'static str, Option<Vec<&'static str>>>>);
 
 impl Names {
     fn set(&self, name: &'static str, addresses: Option<Vec<&'static str>>) {
-        let mut names = self.0.lock().unwrap();
-        names.retain(|(known, _)| *known != name);
-        names.push((name, addresses));
+        self.0.lock().unwrap().insert(name, addresses);
     }
 }
 
 impl Resolver for Names {
     fn resolve<'a>(&'a self, address: &'a str) -> BoxFuture<'a, io::Result<Vec<String>>> {
-        let names = self.0.lock().unwrap();
-        let known = names.iter().find(|(name, _)| *name == address).and_then(|(_, addresses)| addresses.clone());
+        let known = self.0.lock().unwrap().get(address).cloned().flatten();
         let answer = known.ok_or_else(|| io::Error::other("the name server is down"));
         Box::pin(async { Ok(answer?.into_iter().map(str::to_owned).collect()) })
     }
