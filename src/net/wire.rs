@@ -148,3 +148,11 @@ impl Wire {
 fn garbage(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
+
+#[cfg(test)]
+impl Wire {
+    /// Memory that what comes in takes up at this moment.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.buffer.capacity() + self.large.as_ref().map_or(0, |large| large.frame.payload.capacity())
+    }
+}
