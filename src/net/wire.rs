@@ -16,6 +16,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Most chunks handed to the operating system at once.
 const SLICES_MAX: usize = 32;
 
+/// Most frames that a task takes in before it lets others have a turn.
+pub(super) const FRAMES_A_TURN: usize = 256;
+
 /// A connection after its handshake.
 ///
 /// - Memory grows with what arrived, at most twofold, never with what a length claims.

@@ -54,10 +54,13 @@ async fn the_gate_has_the_last_word_and_its_reason_arrives() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_too_long_is_refused_before_it_is_sent() {
-    let hello = Hello { address: "a".repeat(257), ..peer(CLUSTER, 1) };
-    let (_, error) = refusal(Doorman::default(), COOKIE, hello, Expectation::default()).await;
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+async fn a_hello_that_nobody_would_accept_is_refused_before_it_is_sent() {
+    let too_long = Hello { address: "a".repeat(257), ..peer(CLUSTER, 1) };
+    let not_visible = Hello { address: "a\nb:1".to_owned(), ..peer(CLUSTER, 1) };
+    for hello in [too_long, not_visible, peer(CLUSTER, 0)] {
+        let (_, error) = refusal(Doorman::default(), COOKIE, hello, Expectation::default()).await;
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
 }
 
 #[tokio::test]

@@ -141,6 +141,12 @@ struct Desk {
     running: Arc<AtomicUsize>,
 }
 
+impl Desk {
+    fn new() -> Desk {
+        Desk { permits: Arc::new(Semaphore::new(0)), began: Mutex::default(), running: Arc::default() }
+    }
+}
+
 impl Service for Desk {
     fn handle(&self, _from: &Arc<Hello>, method: u16, payload: Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>>> {
         self.began.lock().unwrap().push(payload.clone());
@@ -227,8 +233,7 @@ impl Host {
     ) -> Host {
         let listener = sockets.listen(address).await.unwrap();
         let address = listener.local_address();
-        let permits = Arc::new(Semaphore::new(0));
-        let desk = Arc::new(Desk { permits, began: Mutex::default(), running: Arc::default() });
+        let desk = Arc::new(Desk::new());
         let doorman = Arc::new(doorman);
         let secret = SharedSecret::new(COOKIE).unwrap();
         let options = ServeOptions { tls, secret, gate: doorman.clone(), service: desk.clone(), limits };

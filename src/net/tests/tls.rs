@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
 use super::*;
@@ -14,8 +14,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Authority {
+    fn new(name: &str) -> Authority {
         let mut params = CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
@@ -103,13 +104,13 @@ async fn refusal(server: &Files, client: &Files, says: &str) {
 
 #[tokio::test]
 async fn certificates_of_one_authority_let_both_sides_in() {
-    let authority = Authority::new();
+    let authority = Authority::new("one");
     meet(&Files::new(&authority, LOCAL, false), &Files::new(&authority, LOCAL, false)).await.unwrap();
 }
 
 #[tokio::test]
 async fn another_authority_is_refused_by_whoever_sees_it() {
-    let (ours, theirs) = (Authority::new(), Authority::new());
+    let (ours, theirs) = (Authority::new("one"), Authority::new("other"));
     refusal(&Files::new(&ours, LOCAL, false), &Files::new(&theirs, LOCAL, false), "UnknownIssuer").await;
     // The client trusts the server, but its own certificate is of another authority.
     let client = Files::new(&ours, LOCAL, false);
@@ -119,7 +120,7 @@ async fn another_authority_is_refused_by_whoever_sees_it() {
 
 #[tokio::test]
 async fn certificates_that_expired_or_name_another_host_are_refused() {
-    let authority = Authority::new();
+    let authority = Authority::new("one");
     let good = Files::new(&authority, LOCAL, false);
     let expired = Files::new(&authority, LOCAL, false);
     expired.write(&authority, authority.issue(LOCAL, 2001));
@@ -130,7 +131,7 @@ async fn certificates_that_expired_or_name_another_host_are_refused() {
 
 #[tokio::test]
 async fn plaintext_and_tls_do_not_mix() {
-    let authority = Authority::new();
+    let authority = Authority::new("one");
     let files = Files::new(&authority, LOCAL, false);
     let host = host_with(&files).await;
     let error = connect(&host, None).await.err().expect("plaintext to a TLS port");
@@ -143,7 +144,7 @@ async fn plaintext_and_tls_do_not_mix() {
 /// S2: the certificate says which node it is.
 #[tokio::test]
 async fn a_certificate_of_another_node_is_refused_where_node_ids_are_verified() {
-    let authority = Authority::new();
+    let authority = Authority::new("one");
     let files = |id: u64| Files::new(&authority, &["127.0.0.1", &format!("{id}.node.concord")], true);
     meet(&files(NODE), &files(1)).await.unwrap();
     refusal(&files(NODE), &files(2), "1.node.concord").await;
@@ -158,7 +159,7 @@ async fn a_certificate_of_another_node_is_refused_where_node_ids_are_verified() 
 
 #[tokio::test]
 async fn new_certificates_are_used_without_a_restart_and_bad_ones_change_nothing() {
-    let (old, new) = (Authority::new(), Authority::new());
+    let (old, new) = (Authority::new("one"), Authority::new("other"));
     let server = Files::new(&old, LOCAL, false);
     let host = host_with(&server).await;
     let old_client = Files::new(&old, LOCAL, false).open().unwrap();
@@ -177,7 +178,7 @@ async fn new_certificates_are_used_without_a_restart_and_bad_ones_change_nothing
 
 #[test]
 fn files_that_cannot_be_used_are_refused_with_their_names() {
-    let authority = Authority::new();
+    let authority = Authority::new("one");
     let files = Files::new(&authority, LOCAL, false);
     let refused = |says: &str| {
         let error = files.open().err().expect(says);
