@@ -43,7 +43,7 @@ pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 /// Time a call may take when the caller gives no `timeout`.
 pub const TIMEOUT_MS_DEFAULT: u64 = 5_000;
 
-/// Largest frame between two nodes or from a remote client unless configured otherwise. Beyond it: `value_too_large`
+/// Largest request or answer between two nodes, or of a remote client, unless configured otherwise. Beyond it: `value_too_large`
 /// where it is sent, a closed connection where it is received.
 pub const FRAME_BYTES_MAX: usize = 80 * 1024 * 1024;
 

@@ -17,7 +17,7 @@ use super::hello::{Expectation, Hello};
 use super::secret::SharedSecret;
 use super::sockets::{BoxStream, Sockets};
 use super::tls::Tls;
-use super::wire::Wire;
+use super::wire::{FRAMES_A_TURN, Wire};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
@@ -287,7 +287,7 @@ struct Task {
 impl Task {
     /// Ready with the reason when the connection has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<String> {
-        loop {
+        for taken in 1.. {
             match self.wire.poll_frame(cx) {
                 Poll::Ready(Ok(Some(frame))) => {
                     if let Err(garbage) = self.deliver(frame) {
@@ -297,6 +297,10 @@ impl Task {
                 Poll::Ready(Ok(None)) => return Poll::Ready("the other side closed it".to_owned()),
                 Poll::Ready(Err(error)) => return Poll::Ready(error.to_string()),
                 Poll::Pending => break,
+            }
+            if taken == FRAMES_A_TURN {
+                cx.waker().wake_by_ref();
+                break;
             }
         }
         loop {

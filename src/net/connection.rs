@@ -14,7 +14,7 @@ use super::NetLimits;
 use super::frame::{Frame, FrameKind, HEADER_BYTES, error_payload};
 use super::hello::Hello;
 use super::server::Service;
-use super::wire::Wire;
+use super::wire::{FRAMES_A_TURN, Wire};
 use crate::error::{Error, ErrorKind, Result};
 
 /// An authenticated connection of the server's side.
@@ -74,12 +74,14 @@ impl Connection {
 
     /// Does all that can be done now.
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), Over> {
+        let mut frames_left = FRAMES_A_TURN;
         loop {
             while let Poll::Ready(Some(done)) = self.running.poll_next_unpin(cx) {
                 self.running_bytes -= done.bytes;
                 self.answer(done.id, done.method, done.result)?;
             }
-            while self.may_read() {
+            while self.may_read() && frames_left > 0 {
+                frames_left -= 1;
                 match self.wire.poll_frame(cx) {
                     Poll::Ready(Ok(Some(frame))) => self.begin(frame, cx)?,
                     Poll::Ready(Ok(None) | Err(_)) => return Err(Over),
@@ -88,7 +90,9 @@ impl Connection {
             }
             let paused = !self.may_read();
             let sent = self.wire.poll_send(cx).map_err(|_| Over)?;
-            if paused && self.may_read() {
+            if frames_left == 0 {
+                cx.waker().wake_by_ref();
+            } else if paused && self.may_read() {
                 continue;
             }
             return if sent.is_ready() { self.close_when_drained(cx) } else { Ok(()) };

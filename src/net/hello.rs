@@ -67,8 +67,14 @@ pub(super) const FIXED_BYTES: usize = 1 + 16 + 8 + 2;
 
 impl Hello {
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
-        if self.address.len() > limits::ADDRESS_BYTES_MAX {
-            let message = format!("an advertised address has at most {} bytes; shorten it", limits::ADDRESS_BYTES_MAX);
+        if !self.is_well_formed() {
+            let message = format!(
+                "node {} cannot introduce itself as {:?}: a node has an id other than 0, a client has 0, and an address \
+                 is at most {} visible ASCII characters; correct the advertised address",
+                self.node_id,
+                self.address,
+                limits::ADDRESS_BYTES_MAX
+            );
             return Err(Error::new(ErrorKind::InvalidConfig, message));
         }
         out.push(self.role as u8);
@@ -96,10 +102,15 @@ impl Hello {
         let cluster_id = u128::from_le_bytes(fixed[1..17].try_into().ok()?);
         let node_id = u64::from_le_bytes(fixed[17..25].try_into().ok()?);
         let is_whole = Hello::address_bytes(fixed) == Some(address.len());
-        // A peer without an id could be taken for anybody; a client with one for a node.
-        let is_named = (role == Role::Peer) == (node_id != 0);
-        let is_plain = address.iter().all(|byte| byte.is_ascii_graphic());
         let address = String::from_utf8(address.to_vec()).ok()?;
-        (is_whole && is_named && is_plain).then_some(Hello { role, cluster_id, node_id, address })
+        let hello = Hello { role, cluster_id, node_id, address };
+        (is_whole && hello.is_well_formed()).then_some(hello)
+    }
+
+    /// A peer without an id could be taken for anybody, a client with one for a node.
+    fn is_well_formed(&self) -> bool {
+        (self.role == Role::Peer) == (self.node_id != 0)
+            && self.address.len() <= limits::ADDRESS_BYTES_MAX
+            && self.address.bytes().all(|byte| byte.is_ascii_graphic())
     }
 }

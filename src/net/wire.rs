@@ -16,6 +16,9 @@ const BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Most chunks handed to the operating system at once.
 const SLICES_MAX: usize = 32;
 
+/// Most frames that a task takes in before it lets others have a turn.
+pub(super) const FRAMES_A_TURN: usize = 256;
+
 /// A connection after its handshake.
 ///
 /// - Memory grows with what arrived, at most twofold, never with what a length claims.
@@ -147,4 +150,12 @@ impl Wire {
 
 fn garbage(what: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+#[cfg(test)]
+impl Wire {
+    /// Memory that what comes in takes up at this moment.
+    pub(super) fn bytes_held(&self) -> usize {
+        self.buffer.capacity() + self.large.as_ref().map_or(0, |large| large.frame.payload.capacity())
+    }
 }
