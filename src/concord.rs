@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::config::{ClientConfig, Config, Durability};
 use crate::error::{Error, ErrorKind, Result};
-use crate::raft::{Member, Node, NodeOptions, NodeState, RaftStatus, new_identity};
-use crate::service::{Clock, Cluster, Kv, remove_expired};
-use crate::storage::{DataDir, RealFiles};
+use crate::net::TcpSockets;
+use crate::raft::{Member, Node, NodeOptions, NodeState, Remote, Seams, SystemLeaseClock, new_identity};
+use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, remove_expired};
+use crate::storage::{DataDir, Driver, Identity, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -26,35 +27,19 @@ pub struct Concord {
 }
 
 struct Inner {
-    node: Arc<Node>,
-    kv: Kv,
+    place: Place,
+    kv: Arc<Kv>,
     cluster: Cluster,
-    cluster_id: u128,
 }
 
-/// What a store knows of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// Identity of the cluster, the same on every member.
-    pub cluster_id: u128,
-    /// Consensus as this node sees it.
-    pub raft: RaftStatus,
-    /// How many records there are; expired ones count until they are removed.
-    pub size: u64,
-    /// Memory that they take, bytes, about.
-    pub memory_bytes: u64,
-    /// Revision of the last change.
-    pub revision: u64,
-    /// Bytes of log that the next snapshot would free.
-    pub log_bytes: u64,
-    /// A write that a crash had torn, removed when the store was opened; nothing of it had been acknowledged.
-    pub repaired: Option<String>,
-    /// Why writes have stopped for good, when they have.
-    pub failure: Option<String>,
+enum Place {
+    Member(Arc<Node>),
+    Client(Arc<Client>),
 }
 
 impl Concord {
-    /// Opens a store and blocks until it has recovered and can serve.
+    /// Opens a store and blocks until it has recovered and can serve; a member of a cluster only until it listens, see
+    /// [`Cluster::wait_ready`].
     ///
     /// # Errors
     /// `invalid_config`; `locked` when another process has the data directory; `corrupt` when a stored file
@@ -63,26 +48,42 @@ impl Concord {
         config.validate()?;
         let durable_dir = config.data_dir.as_ref().filter(|_| config.durability != Durability::Memory);
         let fresh = new_identity()?;
-        let data_dir = durable_dir.map(|dir| DataDir::open(dir, Arc::new(RealFiles), || fresh)).transpose()?;
-        let identity = data_dir.as_ref().map_or(fresh, DataDir::identity);
+        // A member gets its cluster when it has found or founded one.
+        let cluster_id = if config.cluster.is_some() { 0 } else { fresh.cluster_id };
+        let unnamed = Identity { cluster_id, ..fresh };
+        let data_dir = durable_dir.map(|dir| DataDir::open(dir, Arc::new(RealFiles), || unnamed)).transpose()?;
+        if let Some(dir) = data_dir.as_ref().filter(|dir| config.cluster.is_none() && dir.identity().cluster_id == 0) {
+            dir.adopt(fresh.cluster_id)?;
+        }
         let clock = Clock::system();
-        let now_ms = {
-            let clock = clock.clone();
-            Arc::new(move || clock.now_ms())
+        let seams = Seams {
+            sockets: Arc::new(TcpSockets),
+            lease_clock: Arc::new(SystemLeaseClock),
+            log_driver: Driver::Thread,
+            has_threads: true,
         };
-        let options = NodeOptions {
+        let node = Node::open(NodeOptions {
+            identity: data_dir.as_ref().map_or(unnamed, DataDir::identity),
             data_dir,
-            node_id: identity.node_id,
+            fresh_cluster_id: fresh.cluster_id,
             durability: config.durability,
             snapshot_log_bytes: config.snapshot_log_bytes,
-            now_ms,
-        };
-        let node = Arc::new(Node::open(options)?);
+            time: Arc::new(clock.clone()),
+            cluster: config.cluster.clone(),
+            seams,
+        })?;
+        Ok(Concord::of_node(Arc::new(node), clock, &config))
+    }
+
+    fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Concord {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
-        let kv = Kv::new(node.clone(), clock, &config);
-        let cluster = Cluster::new(node.clone());
-        Ok(Concord { inner: Arc::new(Inner { node, kv, cluster, cluster_id: identity.cluster_id }) })
+        let kv = Arc::new(Kv::of_node(node.clone(), clock, config));
+        let told = Arc::downgrade(&node);
+        let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
+        node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
+        let cluster = Cluster::of_node(node.clone());
+        Concord { inner: Arc::new(Inner { place: Place::Member(node), kv, cluster }) }
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
@@ -92,7 +93,10 @@ impl Concord {
     /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
-        Err(Error::new(ErrorKind::ClusterNotReady, "no member answers"))
+        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
+        let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
+        let cluster = Cluster::of_client(client.clone());
+        Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster }) })
     }
 
     /// The membership verbs.
@@ -105,27 +109,22 @@ impl Concord {
         &self.inner.kv
     }
 
-    /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`.
+    /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`. A client tells what
+    /// a member knows, the leader if it can, and blocks for that.
     ///
     /// # Errors
-    /// None today; a cluster may have some.
+    /// Of a client: `timeout`, `cluster_not_ready`, `closed`.
     pub fn status(&self) -> Result<Status> {
-        let Inner { node, cluster_id, .. } = &*self.inner;
-        let machine = node.machine();
-        let mut raft = node.status();
-        if node.is_closed() {
-            raft.state = NodeState::Shutdown;
+        match &self.inner.place {
+            Place::Member(node) => {
+                let mut status = Status::of(node);
+                if node.is_closed() {
+                    status.raft.state = NodeState::Shutdown;
+                }
+                Ok(status)
+            }
+            Place::Client(client) => client.status(),
         }
-        Ok(Status {
-            cluster_id: *cluster_id,
-            raft,
-            size: machine.len(),
-            memory_bytes: machine.memory_bytes(),
-            revision: machine.revision(),
-            log_bytes: node.log_bytes(),
-            repaired: node.repaired(),
-            failure: node.failure(),
-        })
     }
 
     /// The members of the cluster.
@@ -133,24 +132,30 @@ impl Concord {
     /// # Errors
     /// As [`Concord::status`].
     pub fn members(&self) -> Result<Vec<Member>> {
-        Ok(self.inner.node.status().members)
+        Ok(self.status()?.raft.members)
     }
 
-    /// SHA-256 over the whole content: equal on replicas that have applied the same entries.
+    /// SHA-256 over the whole content: equal on replicas that have applied as much of the log.
     ///
     /// # Errors
-    /// `corrupt` when a stored value cannot be read.
+    /// `corrupt` when a stored value cannot be read; `cluster_not_ready` for a client, which holds no content.
     pub fn digest(&self) -> Result<[u8; 32]> {
-        self.inner.node.machine().digest()
+        match &self.inner.place {
+            Place::Member(node) => node.machine().digest(),
+            Place::Client(_) => Err(Error::new(ErrorKind::ClusterNotReady, "a client holds no content to digest")),
+        }
     }
 
-    /// Waits for the writes that are on their way, then stops; everything afterwards answers `closed`.
-    /// Closing twice is fine.
+    /// Hands leadership over, waits for the writes that are on their way, then stops; everything afterwards answers
+    /// `closed`. Closing twice is fine.
     ///
     /// # Errors
     /// None today.
     pub fn close(&self) -> Result<()> {
-        self.inner.node.close();
+        match &self.inner.place {
+            Place::Member(node) => node.close(),
+            Place::Client(client) => client.close(),
+        }
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ mod service;
 mod state_machine;
 mod storage;
 
-pub use concord::{Concord, Status};
+pub use concord::Concord;
 pub use config::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
 pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
@@ -38,8 +38,8 @@ pub use encoding::{decode_value, encode_value, encode_value_into, value_from_jso
 pub use error::{Error, ErrorKind, Result};
 pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, SnapshotState};
-pub use service::{Cluster, Guard, Kv, Pending, PutOptions};
-pub use state_machine::{Change, ChangeKind, Changes, FeedItem, View};
+pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
+pub use state_machine::{Change, ChangeKind, Changes, FeedItem};
 
 /// The Rust of the README's quick start compiles.
 #[cfg(doctest)]

@@ -74,7 +74,6 @@ impl BatchHeader {
 /// values, compressed ones are opened one after the other.
 ///
 /// Errors: those of the services' checks; `invalid_operation_format` when it cannot be read at all.
-#[cfg_attr(not(test), expect(dead_code, reason = "called where batches of other nodes arrive"))]
 pub(crate) fn check_batch(payload: &[u8]) -> Result<()> {
     let commands = Commands::of(payload).map_err(unreadable)?;
     let header = commands.header();

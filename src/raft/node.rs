@@ -211,8 +211,7 @@ impl Node {
     }
 
     /// Carries out a change of membership or leadership, here or at the leader. Blocks.
-    pub(crate) fn change(&self, change: MembershipChange, timeout_ms: Option<u64>) -> Result<u64> {
-        let timeout_ms = timeout_ms.unwrap_or(MEMBERSHIP_TIMEOUT_MS);
+    pub(crate) fn change(&self, change: MembershipChange, timeout_ms: u64) -> Result<u64> {
         let core = self.core.clone();
         let timeout = Duration::from_millis(timeout_ms);
         self.wait(timeout_ms + 1_000, async move { cluster::change(&core, change, timeout).await })?
@@ -357,9 +356,6 @@ impl Drop for Node {
         self.close();
     }
 }
-
-/// How long a change of membership may take when the caller does not say, milliseconds.
-const MEMBERSHIP_TIMEOUT_MS: u64 = 30_000;
 
 /// How a local read stands to the present.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

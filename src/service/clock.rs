@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crate::raft::Time;
+
 /// Where time comes from: the seam through which tests and simulations set it.
 pub(crate) trait TimeSource: Send + Sync {
     /// Wall clock, milliseconds since the Unix epoch. May jump.
@@ -47,6 +49,16 @@ impl Clock {
     pub(crate) fn advance_to(&self, time_ms: u64) {
         let offset_ms = time_ms.saturating_sub(self.source.monotonic_ms());
         self.offset_ms.fetch_max(offset_ms, Ordering::Relaxed);
+    }
+}
+
+impl Time for Clock {
+    fn now_ms(&self) -> u64 {
+        Clock::now_ms(self)
+    }
+
+    fn advance_to(&self, time_ms: u64) {
+        Clock::advance_to(self, time_ms);
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::Clock;
+use crate::limits;
 use crate::model::{Command, Operation};
 use crate::raft::Node;
 
@@ -27,6 +28,7 @@ pub(crate) async fn remove_expired(node: Weak<Node>, clock: Clock, interval_ms: 
             let command = Command { stamp_ms: now_ms, operation: Operation::Expire { up_to_ms } };
             let proposed = node.propose(
                 &command,
+                limits::TIMEOUT_MS_DEFAULT,
                 Box::new(move |reply| {
                     let _ = sender.send(reply.is_ok());
                 }),

@@ -1,32 +1,43 @@
 //! Kv: the key-value verbs in the form that every face builds on: encoded values, explicit options.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
-use super::{Clock, Pending};
-use crate::config::{Compression, Config};
+use super::{Clock, Pending, View};
+use crate::config::{ClientConfig, Compression, Config};
 use crate::encoding::{check_value, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{Command, Compress, Condition, Operation, PutItem, ReadOptions, RecordView, Reply, Write};
-use crate::raft::{Done, Node};
-use crate::state_machine::{Changes, View};
+use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem};
+use crate::model::{ReadOptions, RecordView, Reply, Write};
+use crate::raft::{Done, Freshness, Node};
+use crate::service::client::Client;
+use crate::state_machine::{self, Changes};
+
+/// Where the data is.
+enum Backend {
+    /// Here: this program is a member.
+    Node(Arc<Node>),
+    /// With the members.
+    Client(Arc<Client>),
+}
 
 /// The key-value verbs of an open store. Get it from [`Concord::kv`](crate::Concord::kv).
 ///
 /// The methods named like the verbs (`put`, `get`, ...) take and give native values; `read`, `view`,
 /// `submit` and `call` carry encoded ones and are what the bindings of other languages are made of.
 pub struct Kv {
-    pub(super) node: Arc<Node>,
-    pub(super) clock: Clock,
+    backend: Backend,
+    clock: Clock,
     compression: Compression,
     value_bytes_max: usize,
-    default_consistency: crate::model::Consistency,
+    default_consistency: Consistency,
 }
 
 impl Kv {
-    pub(crate) fn new(node: Arc<Node>, clock: Clock, config: &Config) -> Kv {
+    pub(crate) fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Kv {
         Kv {
-            node,
+            backend: Backend::Node(node),
             clock,
             compression: config.compression,
             value_bytes_max: config.value_bytes_max,
@@ -34,17 +45,27 @@ impl Kv {
         }
     }
 
+    pub(crate) fn of_client(client: Arc<Client>, clock: Clock, config: &ClientConfig) -> Kv {
+        Kv {
+            backend: Backend::Client(client),
+            clock,
+            compression: config.compression,
+            value_bytes_max: limits::VALUE_BYTES_MAX_CEILING,
+            default_consistency: config.default_read_consistency,
+        }
+    }
+
     /// Reads one record without queue, task or copy: `f` gets it while it is borrowed from the store.
-    /// `None` when it is missing or expired. On a single node every level costs the same.
+    /// `None` when it is missing or expired. On a single node every level costs the same; on the leader of a cluster
+    /// `leader` does so under its lease. Whatever must ask others blocks until they have answered, and with a timeout
+    /// of 0 answers `timeout` at once.
     ///
     /// Keep `f` short and do not write to the store from within it.
     ///
     /// # Errors
     /// `invalid_key`, `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
     pub fn read<T>(&self, key: &[u8], options: &ReadOptions, f: impl FnOnce(RecordView<'_>) -> T) -> Result<Option<T>> {
-        check_key(key)?;
-        self.barrier(options)?;
-        self.node.machine().read(key, || self.clock.now_ms(), f)
+        self.read_within(key, options, usize::MAX, f)
     }
 
     /// The same for callers that must not be held up: a value that encodes to more than `value_bytes_max` bytes is refused
@@ -60,24 +81,40 @@ impl Kv {
         f: impl FnOnce(RecordView<'_>) -> T,
     ) -> Result<Option<T>> {
         check_key(key)?;
-        self.barrier(options)?;
-        self.node.machine().read_within(key, value_bytes_max, || self.clock.now_ms(), f)
-    }
-
-    /// A point in time of the whole store, for several reads that belong together. Writes go on meanwhile.
-    ///
-    /// # Errors
-    /// `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
-    pub fn view(&self, options: &ReadOptions) -> Result<View> {
-        self.barrier(options)?;
-        Ok(self.node.machine().view(self.clock.now_ms()))
+        let level = self.level(options);
+        let node = match &self.backend {
+            Backend::Node(node) => node,
+            Backend::Client(client) => return client.read(key, level, timeout_ms(options), value_bytes_max, f),
+        };
+        let machine = node.machine();
+        let freshness = node.begin_read(level)?;
+        if freshness == Freshness::Present {
+            return machine.read_within(key, value_bytes_max, || self.clock.now_ms(), f);
+        }
+        let mut f = Some(f);
+        if freshness == Freshness::Leased {
+            // The record is handed out only if this node still led after it was read.
+            let mut look = |record: RecordView<'_>| match node.still_leads() {
+                true => f.take().map(|f| f(record)),
+                false => None,
+            };
+            match machine.read_within(key, value_bytes_max, || self.clock.now_ms(), &mut look)? {
+                Some(Some(found)) => return Ok(Some(found)),
+                None if node.still_leads() => return Ok(None),
+                _ => {}
+            }
+        }
+        let time_ms = self.wait_for_read(node, level, options)?;
+        machine.read_within(key, value_bytes_max, || time_ms, |record| f.take().map(|f| f(record))).map(Option::flatten)
     }
 
     /// Whether [`Kv::read`] and [`Kv::view`] with these options answer without waiting for anybody. Callers that
     /// must not block take [`Kv::start_read`] when they do not.
     pub fn reads_at_once(&self, options: &ReadOptions) -> bool {
-        let level = options.consistency.unwrap_or(self.default_consistency);
-        self.node.reads_at_once(level)
+        match &self.backend {
+            Backend::Node(node) => !matches!(node.begin_read(self.level(options)), Ok(Freshness::Unknown)),
+            Backend::Client(_) => false,
+        }
     }
 
     /// Reads one record without blocking this thread: `done` runs exactly once, here or on an internal thread, with
@@ -91,24 +128,108 @@ impl Kv {
         options: &ReadOptions,
         done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
     ) {
-        let mut done = Some(done);
-        let answer = self.read(key, options, |record| done.take().map(|done| done(Ok(Some(record)))));
-        match (answer, done) {
-            (Err(error), Some(done)) => done(Err(error)),
-            (Ok(_), Some(done)) => done(Ok(None)),
-            (_, None) => {}
+        if let Err(error) = check_key(key) {
+            return done(Err(error));
+        }
+        let level = self.level(options);
+        let node = match &self.backend {
+            Backend::Node(node) => node,
+            Backend::Client(client) => return client.start_read(key, level, timeout_ms(options), Box::new(done)),
+        };
+        if self.reads_at_once(options) {
+            let at_once = ReadOptions { timeout_ms: Some(0), ..*options };
+            let mut done = Some(done);
+            match self.read(key, &at_once, |record| done.take().map(|done| done(Ok(Some(record))))) {
+                Ok(_) => return done.map_or((), |done| done(Ok(None))),
+                // The lease was lost in between.
+                Err(error) if error.kind() == ErrorKind::Timeout => {}
+                Err(error) => return done.map_or((), |done| done(Err(error))),
+            }
+            let Some(done) = done else { return };
+            return start_confirmed(node, key, level, timeout_ms(options), done);
+        }
+        start_confirmed(node, key, level, timeout_ms(options), done);
+    }
+
+    /// A point in time of the whole store, for several reads that belong together. Writes go on meanwhile. Blocks like
+    /// [`Kv::read`].
+    ///
+    /// # Errors
+    /// `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
+    pub fn view(&self, options: &ReadOptions) -> Result<View> {
+        let level = self.level(options);
+        let node = match &self.backend {
+            Backend::Node(node) => node,
+            Backend::Client(client) => return client.view(level, timeout_ms(options)).map(View::of_client),
+        };
+        let freshness = node.begin_read(level)?;
+        if freshness != Freshness::Unknown {
+            let view = node.machine().view(self.clock.now_ms());
+            if freshness == Freshness::Present || node.still_leads() {
+                return Ok(View::of_node(view));
+            }
+        }
+        let time_ms = self.wait_for_read(node, level, options)?;
+        Ok(View::of_node(node.machine().view(time_ms)))
+    }
+
+    /// The same without blocking this thread: `done` runs exactly once, here or on an internal thread.
+    pub(crate) fn start_view(
+        &self,
+        options: &ReadOptions,
+        done: impl FnOnce(Result<state_machine::View>) + Send + 'static,
+    ) {
+        let Backend::Node(node) = &self.backend else { return done(Err(ErrorKind::Internal.into())) };
+        let level = self.level(options);
+        match node.begin_read(level) {
+            Err(error) => return done(Err(error)),
+            Ok(Freshness::Unknown) => {}
+            Ok(freshness) => {
+                let view = node.machine().view(self.clock.now_ms());
+                if freshness == Freshness::Present || node.still_leads() {
+                    return done(Ok(view));
+                }
+            }
+        }
+        let reader = node.clone();
+        let ready = move |ready: Result<u64>| done(ready.map(|time_ms| reader.machine().view(time_ms)));
+        node.confirm_read(level, timeout_ms(options), Box::new(ready));
+    }
+
+    fn level(&self, options: &ReadOptions) -> Consistency {
+        options.consistency.unwrap_or(self.default_consistency)
+    }
+
+    /// Blocks until the leader or a quorum has confirmed; gives the time to judge expiry by.
+    #[cold]
+    fn wait_for_read(&self, node: &Node, level: Consistency, options: &ReadOptions) -> Result<u64> {
+        let timeout_ms = timeout_ms(options);
+        if timeout_ms == 0 {
+            return Err(ErrorKind::Timeout.into());
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        node.confirm_read(level, timeout_ms, Box::new(move |ready| drop(sender.send(ready))));
+        // The rounds keep the time themselves; a node that stops drops the sender.
+        let patience = Duration::from_millis(timeout_ms.saturating_add(1_000));
+        match receiver.recv_timeout(patience) {
+            Ok(ready) => ready,
+            Err(_) if node.is_closed() => Err(ErrorKind::Closed.into()),
+            Err(_) => Err(ErrorKind::Timeout.into()),
         }
     }
 
     /// All changes committed from now on, in order, each exactly once. `capacity` is how many may wait for
     /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait.
-    pub fn changes(&self, capacity: usize) -> Changes {
-        self.node.machine().changes(capacity)
-    }
-
-    fn barrier(&self, options: &ReadOptions) -> Result<()> {
-        let level = options.consistency.unwrap_or(self.default_consistency);
-        self.node.read_barrier(level, options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT))
+    ///
+    /// # Errors
+    /// `cluster_not_ready` for a client: only members have the changes.
+    pub fn changes(&self, capacity: usize) -> Result<Changes> {
+        match &self.backend {
+            Backend::Node(node) => Ok(node.machine().changes(capacity)),
+            Backend::Client(_) => {
+                Err(Error::new(ErrorKind::ClusterNotReady, "a client has no changes; open a member to follow them"))
+            }
+        }
     }
 
     /// Starts a write and returns at once. `done` runs exactly once, on an internal thread, when the write is
@@ -146,7 +267,12 @@ impl Kv {
             return Err(ErrorKind::Timeout.into());
         }
         let stamp_ms = self.clock.now_ms();
-        self.node.propose(&Command { stamp_ms, operation: operation(&write, stamp_ms, sealed.as_slice()) }, done)
+        let command = Command { stamp_ms, operation: operation(&write, stamp_ms, sealed.as_slice()) };
+        let timeout_ms = timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT);
+        match &self.backend {
+            Backend::Node(node) => node.propose(&command, timeout_ms, done),
+            Backend::Client(client) => client.propose(&command, timeout_ms, done),
+        }
     }
 
     /// Keys, then TTLs and conditions, of every item.
@@ -220,6 +346,31 @@ impl Kv {
             Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
         }
     }
+}
+
+fn timeout_ms(options: &ReadOptions) -> u64 {
+    options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT)
+}
+
+/// Reads once the leader or a quorum has confirmed.
+fn start_confirmed(
+    node: &Arc<Node>,
+    key: &[u8],
+    level: Consistency,
+    timeout_ms: u64,
+    done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
+) {
+    let (reader, key) = (node.clone(), key.to_vec());
+    let ready = move |ready: Result<u64>| {
+        let mut done = Some(done);
+        let read = ready.and_then(|time_ms| {
+            reader.machine().read(&key, || time_ms, |record| done.take().map(|done| done(Ok(Some(record)))))
+        });
+        if let Some(done) = done {
+            done(read.map(|_| None));
+        }
+    };
+    node.confirm_read(level, timeout_ms, Box::new(ready));
 }
 
 fn check_key(key: &[u8]) -> Result<()> {

@@ -1,15 +1,21 @@
 //! Verbs, as every face calls them: check limits, stamp, hand to the node, account.
 
+mod client;
 mod clock;
 mod cluster;
 mod expiry;
 mod kv;
 mod pending;
+mod status;
 mod verbs;
+mod view;
 
+pub(crate) use client::{Answering, Client};
 pub(crate) use clock::Clock;
 pub use cluster::Cluster;
 pub(crate) use expiry::remove_expired;
 pub use kv::Kv;
 pub use pending::Pending;
+pub use status::Status;
 pub use verbs::{Guard, PutOptions};
+pub use view::View;

@@ -176,9 +176,11 @@ impl Kv {
         if keys.iter().any(|key| !(1..=crate::limits::KEY_BYTES_MAX).contains(&key.as_ref().len())) {
             return Err(ErrorKind::InvalidKey.into());
         }
-        let view = self.view(&ReadOptions::default())?;
-        let get = |key: &K| view.get(key.as_ref(), |record| record_of(&record))?.transpose();
-        keys.iter().map(get).collect()
+        let keys: Vec<&[u8]> = keys.iter().map(AsRef::as_ref).collect();
+        let mut records = Vec::with_capacity(keys.len());
+        self.view(&ReadOptions::default())?
+            .get_many(&keys, |record| records.push(record.map(|record| record_of(&record)).transpose()))?;
+        records.into_iter().collect()
     }
 
     /// Everything that is stored, at one point in time. For large stores prefer [`Kv::view`] and its scan.

@@ -28,7 +28,7 @@ mod view;
 
 pub use feed::{Change, ChangeKind, Changes, FeedItem};
 pub(crate) use keyspace::StateMachine;
-pub(crate) use sessions::{Applied, Outcome};
+pub(crate) use sessions::{Applied, Outcome, put_outcome, read_outcome};
 pub(crate) use snapshot::{PinnedSnapshot, SnapshotHeader, load_snapshot};
 pub use view::View;
 

@@ -1,9 +1,8 @@
 //! ProposeAnswer: what a node says to one that handed it a batch, as bytes.
 
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
-use crate::encoding::{put_outcome, read_outcome};
 use crate::error::Result;
-use crate::state_machine::Outcome;
+use crate::state_machine::{Outcome, put_outcome, read_outcome};
 
 /// What became of a batch that was handed to this node.
 #[derive(Debug, PartialEq)]

@@ -28,9 +28,6 @@ use crate::storage::Payload;
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
 
-/// Wall clock, milliseconds since the Unix epoch.
-pub(crate) type NowMs = Arc<dyn Fn() -> u64 + Send + Sync>;
-
 /// Entries in flight at most, so that the fsync of one overlaps with the collecting of the next.
 const IN_FLIGHT_MAX: usize = 4;
 /// A second entry is proposed while one is in flight only when this many commands wait for it.
@@ -103,8 +100,10 @@ impl Callers {
         }
     }
 
+    /// Whoever is left without an outcome learns, when this is dropped, that nothing is known.
     fn answer_each(mut self, outcomes: Vec<Outcome>) {
-        for (done, outcome) in self.0.drain(..).zip(outcomes) {
+        let answered = self.0.len().min(outcomes.len());
+        for (done, outcome) in self.0.drain(..answered).zip(outcomes) {
             done(outcome.map_err(Error::from));
         }
     }
@@ -252,7 +251,7 @@ impl State {
     /// The batch that takes the next command.
     fn open_batch(&mut self) -> &mut Waiting {
         let is_full =
-            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= BATCH_COMMANDS_MAX;
+            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= limits::BATCH_COMMANDS_MAX;
         if self.waiting.back().is_none_or(is_full) {
             self.waiting.push_back(Waiting::with_capacity(0));
         }

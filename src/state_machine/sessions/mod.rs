@@ -7,8 +7,7 @@ mod outcome;
 #[cfg(test)]
 mod tests;
 
-pub(super) use outcome::read_outcome;
-pub(crate) use outcome::{Outcome, put_outcome};
+pub(crate) use outcome::{Outcome, put_outcome, read_outcome};
 
 use crate::encoding::batch::BatchHeader;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};

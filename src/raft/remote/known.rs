@@ -1,0 +1,98 @@
+//! Known: what a client knows of the cluster's members.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Target;
+use crate::raft::cluster::Info;
+
+/// The members as one of them told last, and where to ask again.
+pub(super) struct Known {
+    configured: Vec<String>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    members: BTreeMap<u64, String>,
+    leader: Option<u64>,
+    /// Whose turn it is among all members.
+    turn: usize,
+}
+
+impl Known {
+    pub(super) fn new(configured: Vec<String>) -> Known {
+        Known { configured, state: Mutex::default() }
+    }
+
+    pub(super) fn update(&self, info: &Info) {
+        let mut state = self.state();
+        if !info.members.is_empty() {
+            state.members = info.members.iter().map(|member| (member.node_id, member.address.clone())).collect();
+        }
+        // It may have moved since the others heard of it.
+        state.members.insert(info.node_id, info.address.clone());
+        state.leader = info.leader.or(state.leader);
+    }
+
+    /// A member says that this one leads.
+    pub(super) fn learn_leader(&self, node_id: u64, address: String) {
+        let mut state = self.state();
+        state.members.insert(node_id, address);
+        state.leader = Some(node_id);
+    }
+
+    /// This member does not lead, or cannot be reached.
+    pub(super) fn forget_leader(&self, node_id: u64) {
+        let mut state = self.state();
+        if state.leader == Some(node_id) {
+            state.leader = None;
+        }
+    }
+
+    /// Whom to try, one after the other.
+    pub(super) fn candidates(&self, target: Target) -> Vec<(u64, String)> {
+        let mut state = self.state();
+        let members: Vec<(u64, String)> = state.members.iter().map(|(id, address)| (*id, address.clone())).collect();
+        if let Target::Member(node_id) = target {
+            return members.into_iter().filter(|(id, _)| *id == node_id).collect();
+        }
+        let leader = state.leader.filter(|_| target == Target::Leader);
+        state.turn = state.turn.wrapping_add(1);
+        let first = members.iter().position(|(id, _)| Some(*id) == leader).unwrap_or(state.turn % members.len().max(1));
+        members.iter().cycle().skip(first).take(members.len()).cloned().collect()
+    }
+
+    /// Where to ask who the members are: those that are known, then those that were configured.
+    pub(super) fn addresses(&self) -> Vec<String> {
+        let mut addresses: Vec<String> = self.candidates(Target::Anybody).into_iter().map(|(_, address)| address).collect();
+        addresses.extend(self.configured.iter().filter(|address| !addresses.contains(address)).cloned().collect::<Vec<_>>());
+        addresses
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_leader_is_asked_first_and_everybody_in_turn() {
+        let known = Known::new(vec!["seed:1".to_owned()]);
+        assert_eq!(known.addresses(), ["seed:1"]);
+        known.learn_leader(2, "b".to_owned());
+        known.learn_leader(1, "a".to_owned());
+        known.learn_leader(3, "c".to_owned());
+        let first = |target| known.candidates(target)[0].0;
+        assert_eq!((first(Target::Leader), first(Target::Leader)), (3, 3));
+        let turns: std::collections::BTreeSet<u64> = (0..3).map(|_| first(Target::Anybody)).collect();
+        assert_eq!(turns.len(), 3);
+        known.forget_leader(3);
+        assert_eq!(known.candidates(Target::Leader).len(), 3, "without a leader anybody may know it");
+        assert_eq!(known.candidates(Target::Member(2)), [(2, "b".to_owned())]);
+        assert!(known.candidates(Target::Member(9)).is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! Answering: how a member answers clients.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::time::Instant;
+
+use super::protocol::{self, ReadRequest, ScanRequest, ViewRequest, method};
+use crate::encoding::wire::put_bytes;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::ReadOptions;
+use crate::net::{Hello, Service};
+use crate::service::{Kv, Status};
+use crate::state_machine::View;
+
+/// Bytes of values in one page of a scan, about.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Views that are kept for clients at most. Beyond it: `cluster_not_ready`.
+const VIEWS_MAX: usize = 256;
+/// A view that nobody asks about for so long is let go.
+const VIEW_IDLE: Duration = Duration::from_secs(30);
+
+type Answer = BoxFuture<'static, Result<Vec<u8>>>;
+
+/// Answers clients with this member's own verbs.
+pub(crate) struct Answering {
+    /// Weak, because the store holds what holds this.
+    kv: Weak<Kv>,
+    status: Box<dyn Fn() -> Result<Status> + Send + Sync>,
+    views: Arc<Views>,
+}
+
+#[derive(Default)]
+struct Views {
+    state: Mutex<ViewsState>,
+}
+
+#[derive(Default)]
+struct ViewsState {
+    last: u64,
+    open: BTreeMap<u64, (Arc<View>, Instant)>,
+}
+
+impl Answering {
+    pub(crate) fn new(kv: Weak<Kv>, status: Box<dyn Fn() -> Result<Status> + Send + Sync>) -> Answering {
+        Answering { kv, status, views: Arc::default() }
+    }
+
+    fn kv(&self) -> Result<Arc<Kv>> {
+        self.kv.upgrade().ok_or_else(|| ErrorKind::Closed.into())
+    }
+
+    fn read(&self, message: &[u8]) -> Result<Answer> {
+        let request = ReadRequest::decode(message)?;
+        let [key] = request.keys[..] else {
+            return Err(Error::new(ErrorKind::InvalidOperationFormat, "one key is read at a time"));
+        };
+        let options = ReadOptions { consistency: Some(request.level), timeout_ms: Some(request.timeout_ms) };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.kv()?.start_read(key, &options, move |record| {
+            let answer = record.map(|record| {
+                let mut out = Vec::new();
+                protocol::put_record(&mut out, record.as_ref());
+                out
+            });
+            let _ = sender.send(answer);
+        });
+        Ok(async move { receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into())) }.boxed())
+    }
+
+    fn open_view(&self, message: &[u8]) -> Result<Answer> {
+        let request = ReadRequest::decode(message)?;
+        let options = ReadOptions { consistency: Some(request.level), timeout_ms: Some(request.timeout_ms) };
+        let views = self.views.clone();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        self.kv()?.start_view(&options, move |view| drop(sender.send(view)));
+        Ok(async move {
+            let view = receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into()))?;
+            let revision = view.revision();
+            let id = views.keep(view)?;
+            let watched = views.clone();
+            tokio::spawn(async move { watched.let_go_when_idle(id).await });
+            Ok(protocol::encode_opened(id, revision))
+        }
+        .boxed())
+    }
+
+    fn view_read(&self, message: &[u8]) -> Result<Vec<u8>> {
+        let request = ViewRequest::decode(message)?;
+        let view = self.views.get(request.view)?;
+        let mut out = Vec::new();
+        for key in request.keys {
+            let found = view.get(key, |record| protocol::put_record(&mut out, Some(&record)))?;
+            if found.is_none() {
+                protocol::put_record(&mut out, None);
+            }
+        }
+        Ok(out)
+    }
+
+    fn view_scan(&self, message: &[u8]) -> Result<Vec<u8>> {
+        let request = ScanRequest::decode(message)?;
+        let view = self.views.get(request.view)?;
+        let mut out = vec![1];
+        if is_empty_range(request.from, request.to) {
+            return Ok(out);
+        }
+        view.scan((request.from, request.to), |key, record| {
+            if out.len() > PAGE_BYTES {
+                out[0] = 0;
+                return ControlFlow::Break(());
+            }
+            put_bytes(&mut out, key);
+            protocol::put_record(&mut out, Some(&record));
+            ControlFlow::Continue(())
+        })?;
+        Ok(out)
+    }
+
+    fn close_view(&self, message: &[u8]) -> Result<Vec<u8>> {
+        let request = ViewRequest::decode(message)?;
+        self.views.state().open.remove(&request.view);
+        Ok(Vec::new())
+    }
+}
+
+/// Ordered maps take an inverted range for a mistake of the program.
+fn is_empty_range(from: Bound<&[u8]>, to: Bound<&[u8]>) -> bool {
+    match (from, to) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+    }
+}
+
+impl Views {
+    fn keep(&self, view: View) -> Result<u64> {
+        let mut state = self.state();
+        if state.open.len() >= VIEWS_MAX {
+            return Err(Error::new(ErrorKind::ClusterNotReady, "too many scans are open on this member; end some"));
+        }
+        state.last += 1;
+        let id = state.last;
+        state.open.insert(id, (Arc::new(view), Instant::now()));
+        Ok(id)
+    }
+
+    fn get(&self, id: u64) -> Result<Arc<View>> {
+        let mut state = self.state();
+        let gone = || Error::new(ErrorKind::ClusterNotReady, "this scan was left alone too long, or its member restarted; begin again");
+        let (view, used) = state.open.get_mut(&id).ok_or_else(gone)?;
+        *used = Instant::now();
+        Ok(view.clone())
+    }
+
+    async fn let_go_when_idle(&self, id: u64) {
+        loop {
+            let Some(idle) = self.state().open.get(&id).map(|(_, used)| used.elapsed()) else { return };
+            if idle >= VIEW_IDLE {
+                self.state().open.remove(&id);
+                return;
+            }
+            tokio::time::sleep(VIEW_IDLE - idle).await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, ViewsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Service for Answering {
+    fn handle(&self, _from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
+        let now = |answer: Result<Vec<u8>>| Ok(std::future::ready(answer).boxed());
+        let answer = match method {
+            method::READ => self.read(&message),
+            method::OPEN_VIEW => self.open_view(&message),
+            method::VIEW_READ => now(self.view_read(&message)),
+            method::VIEW_SCAN => now(self.view_scan(&message)),
+            method::CLOSE_VIEW => now(self.close_view(&message)),
+            method::STATUS => now((self.status)().map(|status| protocol::encode_status(&status))),
+            _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),
+        };
+        answer.unwrap_or_else(|error| std::future::ready(Err(error)).boxed())
+    }
+}

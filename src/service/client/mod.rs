@@ -1,0 +1,117 @@
+//! Clients: the same verbs for a program that is no member, as messages to the members.
+
+mod answering;
+mod protocol;
+mod remote_view;
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Command, Consistency, RecordView};
+use crate::raft::{Done, MembershipChange, Remote, Target};
+use crate::service::Status;
+
+pub(crate) use answering::Answering;
+use protocol::{ReadRequest, method};
+pub(super) use remote_view::RemoteView;
+
+/// How long a client waits for an answer beyond the time that the member has for it.
+const GRACE: Duration = Duration::from_millis(500);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A program that reads and writes through the members.
+pub(crate) struct Client {
+    remote: std::sync::Arc<Remote>,
+}
+
+type ReadDone = Box<dyn FnOnce(Result<Option<RecordView<'_>>>) + Send>;
+
+impl Client {
+    pub(crate) fn new(remote: Remote) -> Client {
+        Client { remote: std::sync::Arc::new(remote) }
+    }
+
+    pub(super) fn propose(&self, command: &Command<'_>, timeout_ms: u64, done: Done) -> Result<()> {
+        self.remote.propose(command, timeout_ms, done)
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        key: &[u8],
+        level: Consistency,
+        timeout_ms: u64,
+        value_bytes_max: usize,
+        f: impl FnOnce(RecordView<'_>) -> T,
+    ) -> Result<Option<T>> {
+        let timeout = patience(timeout_ms)?;
+        let message = ReadRequest { level, timeout_ms, keys: vec![key] }.encode();
+        let asking = self.remote.ask(target_of(level), method::READ, message, timeout);
+        let answer = self.remote.wait(timeout, asking)??;
+        let mut records = protocol::decode_records(&answer.bytes)?;
+        match records.pop().flatten() {
+            Some(record) if record.value.len() > value_bytes_max => Err(ErrorKind::ValueTooLarge.into()),
+            record => Ok(record.map(f)),
+        }
+    }
+
+    pub(super) fn start_read(&self, key: &[u8], level: Consistency, timeout_ms: u64, done: ReadDone) {
+        let timeout = match patience(timeout_ms) {
+            Ok(timeout) if !self.remote.is_closed() => timeout,
+            Ok(_) => return done(Err(ErrorKind::Closed.into())),
+            Err(error) => return done(Err(error)),
+        };
+        let message = ReadRequest { level, timeout_ms, keys: vec![key] }.encode();
+        let asking = self.remote.ask(target_of(level), method::READ, message, timeout);
+        self.remote.spawn(async move {
+            match asking.await {
+                Ok(answer) => match protocol::decode_records(&answer.bytes) {
+                    Ok(mut records) => done(Ok(records.pop().flatten())),
+                    Err(error) => done(Err(error)),
+                },
+                Err(error) => done(Err(error)),
+            }
+        });
+    }
+
+    pub(super) fn view(&self, level: Consistency, timeout_ms: u64) -> Result<RemoteView> {
+        let timeout = patience(timeout_ms)?;
+        let message = ReadRequest { level, timeout_ms, keys: Vec::new() }.encode();
+        let asking = self.remote.ask(target_of(level), method::OPEN_VIEW, message, timeout);
+        let answer = self.remote.wait(timeout, asking)??;
+        RemoteView::open(self.remote.clone(), &answer)
+    }
+
+    /// What a member knows of itself and of the cluster.
+    pub(crate) fn status(&self) -> Result<Status> {
+        let asking = self.remote.ask(Target::Leader, method::STATUS, Vec::new(), STATUS_TIMEOUT);
+        protocol::decode_status(&self.remote.wait(STATUS_TIMEOUT, asking)??.bytes)
+    }
+
+    pub(crate) fn change(&self, change: &MembershipChange, timeout_ms: u64) -> Result<u64> {
+        self.remote.change(change, timeout_ms)
+    }
+
+    pub(crate) fn cluster_id(&self) -> u128 {
+        self.remote.cluster_id()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.remote.is_closed()
+    }
+
+    pub(crate) fn close(&self) {
+        self.remote.close();
+    }
+}
+
+/// Stale reads are spread over the members; others have the shortest way at the leader.
+fn target_of(level: Consistency) -> Target {
+    if level == Consistency::Eventual { Target::Anybody } else { Target::Leader }
+}
+
+fn patience(timeout_ms: u64) -> Result<Duration> {
+    if timeout_ms == 0 {
+        return Err(Error::new(ErrorKind::Timeout, "a client reads from others, which takes more than no time"));
+    }
+    Ok(Duration::from_millis(timeout_ms) + GRACE)
+}

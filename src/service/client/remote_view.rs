@@ -1,0 +1,86 @@
+//! RemoteView: a point in time that a member keeps for a client.
+
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::protocol::{self, ScanRequest, ViewRequest, method};
+use crate::error::{ErrorKind, Result};
+use crate::model::RecordView;
+use crate::raft::{Answered, Remote, Target};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A point in time at one member. Gone when that member restarts or nothing is asked for half a minute.
+pub(in crate::service) struct RemoteView {
+    remote: Arc<Remote>,
+    member: u64,
+    id: u64,
+    revision: u64,
+}
+
+impl RemoteView {
+    pub(super) fn open(remote: Arc<Remote>, answer: &Answered) -> Result<RemoteView> {
+        let (id, revision) = protocol::decode_opened(&answer.bytes)?;
+        Ok(RemoteView { remote, member: answer.member, id, revision })
+    }
+
+    pub(in crate::service) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn ask(&self, method: u16, message: Vec<u8>) -> Result<Vec<u8>> {
+        let asking = self.remote.ask(Target::Member(self.member), method, message, TIMEOUT);
+        Ok(self.remote.wait(TIMEOUT, asking)??.bytes)
+    }
+
+    /// Calls `f` for each of the keys in order.
+    pub(in crate::service) fn get_many(
+        &self,
+        keys: &[&[u8]],
+        mut f: impl FnMut(Option<RecordView<'_>>),
+    ) -> Result<()> {
+        for keys in keys.chunks(crate::limits::BATCH_OPS_MAX) {
+            let answer = self.ask(method::VIEW_READ, ViewRequest { view: self.id, keys: keys.to_vec() }.encode())?;
+            let records = protocol::decode_records(&answer)?;
+            if records.len() != keys.len() {
+                return Err(ErrorKind::Internal.into());
+            }
+            records.into_iter().for_each(&mut f);
+        }
+        Ok(())
+    }
+
+    pub(in crate::service) fn scan(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        mut f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let (from, to) = range;
+        let mut from = from.map(<[u8]>::to_vec);
+        loop {
+            let request = ScanRequest { view: self.id, from: from.as_ref().map(Vec::as_slice), to };
+            let answer = self.ask(method::VIEW_SCAN, request.encode())?;
+            let (is_last, records) = protocol::decode_page(&answer)?;
+            let last_key = records.last().map(|(key, _)| key.to_vec());
+            for (key, record) in records {
+                if f(key, record).is_break() {
+                    return Ok(());
+                }
+            }
+            match last_key {
+                Some(key) if !is_last => from = Bound::Excluded(key),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+impl Drop for RemoteView {
+    fn drop(&mut self) {
+        let message = ViewRequest { view: self.id, keys: Vec::new() }.encode();
+        let closing = self.remote.ask(Target::Member(self.member), method::CLOSE_VIEW, message, TIMEOUT);
+        // Whatever becomes of it: the member lets it go by itself.
+        self.remote.spawn(async move { drop(closing.await) });
+    }
+}

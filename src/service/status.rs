@@ -1,0 +1,41 @@
+//! Status: what a store knows of itself.
+
+use crate::raft::{Node, RaftStatus};
+
+/// What a store knows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Identity of the cluster, the same on every member.
+    pub cluster_id: u128,
+    /// Consensus as this node sees it.
+    pub raft: RaftStatus,
+    /// How many records there are; expired ones count until they are removed.
+    pub size: u64,
+    /// Memory that they take, bytes, about.
+    pub memory_bytes: u64,
+    /// Revision of the last change.
+    pub revision: u64,
+    /// Bytes of log that the next snapshot would free.
+    pub log_bytes: u64,
+    /// A write that a crash had torn, removed when the store was opened; nothing of it had been acknowledged.
+    pub repaired: Option<String>,
+    /// Why writes have stopped for good, when they have.
+    pub failure: Option<String>,
+}
+
+impl Status {
+    /// What this member knows now. Never blocks.
+    pub(crate) fn of(node: &Node) -> Status {
+        let machine = node.machine();
+        Status {
+            cluster_id: node.cluster_id(),
+            raft: node.status(),
+            size: machine.len(),
+            memory_bytes: machine.memory_bytes(),
+            revision: machine.revision(),
+            log_bytes: node.log_bytes(),
+            repaired: node.repaired(),
+            failure: node.failure(),
+        }
+    }
+}

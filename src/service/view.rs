@@ -1,0 +1,86 @@
+//! View: a point in time of the whole store, here or at a member.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::client::RemoteView;
+use crate::error::Result;
+use crate::model::RecordView;
+use crate::state_machine;
+
+/// A point in time of the whole store. Writes go on meanwhile; what they replace is kept in memory
+/// as long as the view lives, so do not keep one longer than needed. That of a client is kept by a member, which lets it
+/// go after half a minute without a question.
+pub struct View {
+    place: Place,
+}
+
+enum Place {
+    Here(state_machine::View),
+    There(RemoteView),
+}
+
+impl View {
+    pub(super) fn of_node(view: state_machine::View) -> View {
+        View { place: Place::Here(view) }
+    }
+
+    pub(super) fn of_client(view: RemoteView) -> View {
+        View { place: Place::There(view) }
+    }
+
+    /// Revision of the last change that this view sees.
+    pub fn revision(&self) -> u64 {
+        match &self.place {
+            Place::Here(view) => view.revision(),
+            Place::There(view) => view.revision(),
+        }
+    }
+
+    /// Reads one record; `None` when it was missing or expired. For several keys prefer [`View::get_many`].
+    ///
+    /// # Errors
+    /// Of a client: `cluster_not_ready` when the member that kept the view is gone, `timeout`.
+    pub fn get<T>(&self, key: &[u8], f: impl FnOnce(RecordView<'_>) -> T) -> Result<Option<T>> {
+        match &self.place {
+            Place::Here(view) => view.get(key, f),
+            Place::There(view) => {
+                let (mut f, mut found) = (Some(f), None);
+                view.get_many(&[key], |record| found = record.and_then(|record| f.take().map(|f| f(record))))?;
+                Ok(found)
+            }
+        }
+    }
+
+    /// Reads several records: calls `f` for each key in order, with `None` where there is nothing.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn get_many(&self, keys: &[&[u8]], mut f: impl FnMut(Option<RecordView<'_>>)) -> Result<()> {
+        match &self.place {
+            Place::Here(view) => {
+                for key in keys {
+                    if view.get(key, |record| f(Some(record)))?.is_none() {
+                        f(None);
+                    }
+                }
+                Ok(())
+            }
+            Place::There(view) => view.get_many(keys, f),
+        }
+    }
+
+    /// Visits the records of a range of keys in key order, until `f` breaks off.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    pub fn scan(
+        &self,
+        range: (Bound<&[u8]>, Bound<&[u8]>),
+        f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        match &self.place {
+            Place::Here(view) => view.scan(range, f),
+            Place::There(view) => view.scan(range, f),
+        }
+    }
+}
