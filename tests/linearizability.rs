@@ -255,3 +255,22 @@ fn five_thousand_operations_take_a_moment() {
         assert!(took < Duration::from_secs(10), "{took:?} is too long");
     }
 }
+
+/// Small histories, most of them wrong: the search and the trial of every order agree.
+#[test]
+fn the_search_agrees_with_trying_every_order() {
+    let mut dice = dice();
+    let mut bad = 0;
+    for _ in 0..20_000 {
+        let shape = Shape { clients: 2 + dice.below(3) as usize, calls: 4 + dice.below(5) as usize, lost_percent: 35 };
+        let mut history = random::history(&mut dice, &shape);
+        for _ in 0..dice.below(3) {
+            random::change_one_answer(&mut dice, &mut history);
+        }
+        let expected = random::try_every_order(&history);
+        assert_eq!(check(&history).is_linearizable(), expected, "{history:#?}");
+        bad += u64::from(!expected);
+    }
+    println!("20,000 small histories, {bad} of them bad");
+    assert!((2_000..18_000).contains(&bad), "{bad} of 20,000 bad: the shape tells too little");
+}

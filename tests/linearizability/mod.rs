@@ -10,8 +10,9 @@
 mod bits;
 mod explanation;
 mod history;
-mod register;
+pub mod register;
 mod search;
+mod wants;
 
 use std::collections::BTreeMap;
 use std::fmt;

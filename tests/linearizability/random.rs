@@ -1,5 +1,6 @@
 //! Random: histories of a register that does everything right, and small lies about them.
 
+use crate::linearizability::register::Register;
 use crate::linearizability::{Action, Answer, Expected, Operation, Outcome};
 
 /// Numbers that a seed repeats (splitmix64).
@@ -45,7 +46,7 @@ pub fn history(dice: &mut Dice, shape: &Shape) -> Vec<Operation> {
         let action = action(dice, n as i64);
         operations.push(Operation { client, key: "k".to_owned(), action, invoked, returned, outcome });
         if !lost || dice.below(2) == 0 {
-            let late = if lost { dice.below(5000) } else { 0 };
+            let late = if lost { dice.below(30 * shape.calls as u64) } else { 0 };
             flights.push(Flight { happens: happens + late, index: n });
         }
     }
@@ -136,4 +137,28 @@ pub fn change_one_answer(dice: &mut Dice, history: &mut [Operation]) -> bool {
         return true;
     }
     false
+}
+
+/// The definition, word by word: some order in which nobody comes after one that was invoked after its return.
+pub fn try_every_order(history: &[Operation]) -> bool {
+    extend(history, 0, Register::MISSING)
+}
+
+/// `placed` has a bit for each operation that has its place in the order.
+fn extend(history: &[Operation], placed: u32, register: Register) -> bool {
+    let must_be_placed = |n: usize| placed & (1 << n) == 0 && matches!(history[n].outcome, Outcome::Ok(_));
+    let can_be_next = |n: usize| {
+        placed & (1 << n) == 0
+            && !(0..history.len()).any(|m| must_be_placed(m) && history[m].returned < history[n].invoked)
+    };
+    let leads_on = |n: usize| {
+        let answer = match history[n].outcome {
+            Outcome::Ok(answer) => Some(answer),
+            Outcome::Unknown => None,
+            Outcome::Fail => return false,
+        };
+        let after = register.step(history[n].action, answer);
+        after.is_some_and(|after| extend(history, placed | (1 << n), after))
+    };
+    !(0..history.len()).any(must_be_placed) || (0..history.len()).any(|n| can_be_next(n) && leads_on(n))
 }

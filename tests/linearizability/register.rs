@@ -21,6 +21,11 @@ impl Register {
     /// A key that was never written.
     pub const MISSING: Register = Register { value: None, revision: 0, is_exact: false };
 
+    /// The value, `None` when the key is missing.
+    pub fn value(self) -> Option<i64> {
+        self.value
+    }
+
     /// What is there after the action, or `None` when it cannot have given this answer here. Without an answer:
     /// what is there when the action took effect, or `None` when it can have none here.
     pub fn step(self, action: Action, answer: Option<Answer>) -> Option<Register> {

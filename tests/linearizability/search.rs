@@ -3,8 +3,8 @@
 //! What keeps it short, beside the memory of configurations that lead nowhere:
 //! - a call that observes what is there and changes nothing is taken at once: moving it to the front changes no other
 //!   answer, so there is nothing to choose;
-//! - a call of unknown outcome is tried last, must take effect, and is not followed by one that overwrites it unseen:
-//!   leaving it out explains as much;
+//! - a call of unknown outcome is tried last, must take effect, must lead to what an answer tells, and is not followed by
+//!   one that overwrites it unseen: leaving it out explains as much;
 //! - of equal calls of unknown outcome the earliest is used first, and a configuration that used more of them than a
 //!   known one with the same register is no better than that.
 
@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use super::bits::Bits;
 use super::history::{Action, Answer, Operation, Outcome};
 use super::register::Register;
+use super::wants::Wants;
 
 /// The calls on one key that are judged.
 pub struct Calls<'a> {
@@ -181,6 +182,7 @@ impl<'a> Search<'a> {
     /// The calls that can come next, each with what the register holds after it; the last resort last.
     fn choices(&self) -> Vec<(Call, Register)> {
         let mut choices = Vec::new();
+        let mut wants = Wants::default();
         // A call cannot come after one that was not even invoked when it returned.
         let mut returned_min = u64::MAX;
         let mut n = self.next[self.calls.answered.len()];
@@ -189,29 +191,37 @@ impl<'a> Search<'a> {
                 break;
             }
             returned_min = returned_min.min(operation.returned);
-            if let Some(after) = self.register.step(operation.action, Some(answer)) {
-                if answer.is_observation() && after == self.register {
+            match self.register.step(operation.action, Some(answer)) {
+                Some(after) if answer.is_observation() && after == self.register => {
                     return vec![(Call::Answered(n), after)];
                 }
-                if !(self.is_unseen && Register::overwrites(operation.action)) {
-                    choices.push((Call::Answered(n), after));
-                }
+                Some(_) if self.is_unseen && Register::overwrites(operation.action) => {}
+                Some(after) => choices.push((Call::Answered(n), after)),
+                None if Register::overwrites(operation.action) => {}
+                None => wants.add_answered(operation.action, answer),
             }
             n = self.next[n];
         }
-        for (n, open) in self.calls.open.iter().enumerate() {
-            if open.invoked > returned_min {
-                break;
-            }
+        self.add_open(returned_min, wants, &mut choices);
+        choices
+    }
+
+    /// The open calls that were invoked by then and may lead to what is wanted.
+    fn add_open(&self, invoked_max: u64, mut wants: Wants, choices: &mut Vec<(Call, Register)>) {
+        let invoked = self.calls.open.partition_point(|open| open.invoked <= invoked_max);
+        let left = || self.calls.open[..invoked].iter().enumerate().filter(|(n, _)| !self.used.contains(*n));
+        wants.add_open(left().map(|(_, open)| &open.action));
+        for (n, open) in left() {
             let twin_is_left = open.twin.is_some_and(|twin| !self.used.contains(twin));
-            if self.used.contains(n) || twin_is_left || (self.is_unseen && Register::overwrites(open.action)) {
+            if twin_is_left || (self.is_unseen && Register::overwrites(open.action)) {
                 continue;
             }
-            if let Some(after) = self.register.step(open.action, None).filter(|after| *after != self.register) {
+            let after = self.register.step(open.action, None);
+            let helps = |after: &Register| *after != self.register && wants.holds(after.value());
+            if let Some(after) = after.filter(helps) {
                 choices.push((Call::Open(n), after));
             }
         }
-        choices
     }
 
     fn take(&mut self, call: Call, register: Register) -> Undo {
