@@ -81,7 +81,7 @@ fn action(dice: &mut Dice, n: i64) -> Action {
 
 /// A register written once more, as plainly as can be, so that it shares no mistake with the checker's.
 fn happen(holds: &mut Option<(i64, u64)>, revision: &mut u64, action: Action, happens: u64) -> Answer {
-    let tells_revision = happens % 2 == 0;
+    let tells_revision = happens.is_multiple_of(2);
     let matches = |expected: Expected, record: (i64, u64)| match expected {
         Expected::Value(value) => record.0 == value,
         Expected::Revision(revision) => record.1 == revision,
