@@ -2,15 +2,18 @@
 //!
 //! `CONCORD_HISTORY_SEED` repeats the random ones.
 
+#[path = "linearizability/dice.rs"]
+mod dice;
 #[path = "linearizability/mod.rs"]
 mod linearizability;
 #[path = "linearizability/random.rs"]
 mod random;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
+use dice::Dice;
 use linearizability::{Action, Answer, Expected, Operation, Outcome, Verdict, check, check_within};
-use random::{Dice, Shape};
+use random::Shape;
 
 /// What a client did on key `k` from one time to another.
 fn call(client: usize, invoked: u64, returned: u64, action: Action, outcome: Outcome) -> Operation {
@@ -203,10 +206,7 @@ fn what_costs_too_much_is_undecided() {
 }
 
 fn dice() -> Dice {
-    let clock = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_nanos() as u64);
-    let seed = std::env::var("CONCORD_HISTORY_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(clock);
-    println!("CONCORD_HISTORY_SEED={seed}");
-    Dice(seed)
+    Dice::from_environment("CONCORD_HISTORY_SEED")
 }
 
 /// Histories of a register that is right are good; with one answer changed most are bad, and none takes long.

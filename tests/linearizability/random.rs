@@ -1,20 +1,8 @@
 //! Random: histories of a register that does everything right, and small lies about them.
 
+use crate::dice::Dice;
 use crate::linearizability::register::Register;
 use crate::linearizability::{Action, Answer, Expected, Operation, Outcome};
-
-/// Numbers that a seed repeats (splitmix64).
-pub struct Dice(pub u64);
-
-impl Dice {
-    /// A number from 0 to one below `bound`.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
 
 /// How large a history is.
 pub struct Shape {
