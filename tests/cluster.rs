@@ -22,7 +22,7 @@ mod process;
 
 use std::time::{Duration, Instant};
 
-use concord_kv::{Consistency, ErrorKind};
+use concord_kv::{Concord, Config, Consistency, ErrorKind};
 use dice::Dice;
 use fleet::Fleet;
 use linearizability::{Action, Answer};
@@ -53,6 +53,27 @@ fn a_member_says_where_it_listens_and_stops_on_sigterm() {
     let status = process.stop(fleet::PATIENCE).expect("it stops");
     assert!(status.success(), "{status}");
     assert!(!process.log().contains("a secret"), "it printed its secret");
+}
+
+/// The judge itself: clients of one store pass, and clients of two that believe to have one are found out.
+#[test]
+fn the_clients_of_two_stores_are_found_out() {
+    let mut dice = dice();
+    let stores: Vec<_> = (0..2).map(|_| Concord::open(Config::default()).expect("a store in memory")).collect();
+    for halves in [1, 2] {
+        let history = History::new();
+        let load =
+            Load::on((0..load::CLIENTS).map(|client| stores[client % halves].clone()).collect(), &history, &mut dice);
+        std::thread::sleep(Duration::from_secs(1));
+        load.stop();
+        if halves == 1 {
+            history.judge("one store", &stores[0]);
+            stores[0].kv().delete_many(&history.keys().iter().collect::<Vec<_>>()).wait().expect("a clean slate");
+        } else {
+            assert!(history.verdict().is_violation(), "a split brain was not seen");
+            println!("two stores: {}", history.verdict());
+        }
+    }
 }
 
 /// What is written through any member is read through every member, and all agree on who they are.

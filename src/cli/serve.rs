@@ -76,6 +76,9 @@ pub(super) struct Serve {
     /// Followers that hear nothing for this long elect a new leader.
     #[arg(long, value_name = "MS", default_value_t = ClusterConfig::default().election_timeout_ms)]
     election_timeout_ms: u64,
+    /// The log is compacted by a snapshot when it has grown by this much.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().snapshot_log_bytes)]
+    snapshot_log_bytes: u64,
     /// Stay a learner, without a vote, even when caught up.
     #[arg(long)]
     no_promote: bool,
@@ -102,7 +105,12 @@ impl Serve {
             election_timeout_ms: self.election_timeout_ms,
             promote: !self.no_promote,
         };
-        let config = Config { data_dir: data_dir.map(Path::to_owned), cluster: Some(cluster), ..Config::default() };
+        let config = Config {
+            data_dir: data_dir.map(Path::to_owned),
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            cluster: Some(cluster),
+            ..Config::default()
+        };
         let config = config.or_environment()?;
         Ok(Config { durability: durability.unwrap_or(config.durability), ..config })
     }

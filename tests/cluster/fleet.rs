@@ -78,6 +78,8 @@ impl Fleet {
         };
         let count = self.members.len().to_string();
         command.args(["serve", "--json", "--listen", &self.members[node].address, "--bootstrap-expect", &count]);
+        // Small enough that a run of seconds passes through many snapshots.
+        command.args(["--snapshot-log-bytes", "1048576"]);
         command.arg("--data-dir").arg(self.dir.path().join(format!("member{node}")));
         command.arg("--cookie-file").arg(self.cookie_file());
         for other in self.others(node) {

@@ -11,9 +11,9 @@ use concord_kv::{Concord, Consistency};
 use crate::caller::{outcome, perform};
 use crate::dice::Dice;
 use crate::fleet::Fleet;
-use crate::linearizability::{Action, Answer, Expected, Operation, Outcome, check};
+use crate::linearizability::{Action, Answer, Expected, Operation, Outcome, Verdict, check};
 
-const CLIENTS: usize = 8;
+pub const CLIENTS: usize = 8;
 const KEYS: u64 = 6;
 /// After that long the clients turn to fresh keys, so that no history gets too long to be judged.
 const GENERATION: Duration = Duration::from_secs(5);
@@ -72,13 +72,11 @@ impl History {
     /// many calls failed, by the kind of their error.
     #[track_caller]
     pub fn judge(&self, story: &str, store: &Concord) -> BTreeMap<&'static str, u64> {
-        let keys: BTreeSet<String> = {
-            let calls = self.calls.lock().expect("no panic while it is held");
-            calls.operations.iter().map(|operation| operation.key.clone()).collect()
-        };
+        let keys = self.keys();
         for key in &keys {
             self.narrate(store, key, Action::Read).unwrap_or_else(|error| panic!("{story}: reading {key}: {error}"));
         }
+        let verdict = self.verdict();
         let calls = self.calls.lock().expect("no panic while it is held");
         let unknown = calls.operations.iter().filter(|operation| operation.outcome == Outcome::Unknown).count();
         println!(
@@ -88,9 +86,19 @@ impl History {
             calls.errors,
             calls.slowest_write
         );
-        let verdict = check(&calls.operations);
         assert!(verdict.is_linearizable(), "{story}: {verdict}");
         calls.errors.clone()
+    }
+
+    /// Every key that was called.
+    pub fn keys(&self) -> BTreeSet<String> {
+        let calls = self.calls.lock().expect("no panic while it is held");
+        calls.operations.iter().map(|operation| operation.key.clone()).collect()
+    }
+
+    /// What the checker says of what is written down so far.
+    pub fn verdict(&self) -> Verdict {
+        check(&self.calls.lock().expect("no panic while it is held").operations)
     }
 
     /// The longest that a write took.
@@ -110,23 +118,27 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts the clients, each with a connection of its own that starts from another member.
+    /// Starts clients of a fleet, each with a connection of its own that starts from another member.
     pub fn start(fleet: &Fleet, history: &History, dice: &mut Dice) -> Load {
-        let is_over = Arc::new(AtomicBool::new(false));
         let members = fleet.all().len();
-        let clients = (0..CLIENTS)
-            .map(|client| {
-                let store = fleet.connect(fleet.all().map(|node| (node + client) % members));
-                let mut worker = Client { number: client, dice: Dice(dice.below(u64::MAX)), written: 0, seen: None };
-                let (history, is_over) = (history.clone(), is_over.clone());
-                std::thread::spawn(move || {
-                    while !is_over.load(Ordering::Relaxed) {
-                        worker.call(&history, &store);
-                    }
-                    store.close().ok();
-                })
+        let stores =
+            (0..CLIENTS).map(|client| fleet.connect(fleet.all().map(|node| (node + client) % members))).collect();
+        Load::on(stores, history, dice)
+    }
+
+    /// Starts a client on each of these.
+    pub fn on(stores: Vec<Concord>, history: &History, dice: &mut Dice) -> Load {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let client = |(number, store)| {
+            let mut client = Client { number, dice: Dice(dice.below(u64::MAX)), written: 0, seen: None };
+            let (history, is_over): (History, Arc<AtomicBool>) = (history.clone(), is_over.clone());
+            std::thread::spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    client.call(&history, &store);
+                }
             })
-            .collect();
+        };
+        let clients = stores.into_iter().enumerate().map(client).collect();
         Load { is_over, clients }
     }
 
