@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 an error answer (`not_found`, `locked`, ...), 2 misuse of the command line.
 
 mod output;
+mod serve;
 mod verbs;
 
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ enum Verb {
     },
     /// Show what the store knows of itself.
     Status,
+    /// Run a member of a cluster until SIGTERM or Ctrl-C; then hand over and stop.
+    Serve(Box<serve::Serve>),
 }
 
 /// Parses the command line, does what it says, and reports.
@@ -82,6 +85,9 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn execute(arguments: &Arguments) -> Result<()> {
+    if let Verb::Serve(options) = &arguments.verb {
+        return serve::serve(options, arguments.data_dir.as_deref(), arguments.json);
+    }
     let Some(data_dir) = &arguments.data_dir else {
         return Err(Error::new(ErrorKind::InvalidConfig, "say where the data is: --data-dir DIR or CONCORD_DATA_DIR"));
     };

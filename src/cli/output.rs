@@ -9,6 +9,18 @@ pub(super) fn print_done(json: bool) -> Result<()> {
     print(&if json { json!({"status": "ok"}).to_string() } else { "ok".to_owned() })
 }
 
+/// One line of a program that goes on running: a sentence for people, or an object with `event` and the fields.
+pub(super) fn print_event(event: &str, sentence: &str, fields: serde_json::Value, json: bool) -> Result<()> {
+    if !json {
+        return print(sentence);
+    }
+    let mut line = json!({"event": event});
+    if let (Some(line), serde_json::Value::Object(fields)) = (line.as_object_mut(), fields) {
+        line.extend(fields);
+    }
+    print(&line.to_string())
+}
+
 /// Text as it is, everything else as JSON; with `json` the whole record.
 pub(super) fn print_record(key: &str, value: &[u8], revision: u64, ttl_ms: Option<u64>, json: bool) -> Result<()> {
     if !json {

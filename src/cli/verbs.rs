@@ -18,6 +18,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
             output::print_done(json)
         }
         Verb::Status => output::print_status(&db.status()?, json),
+        Verb::Serve(_) => Err(Error::new(ErrorKind::Internal, "`serve` opens the store itself")),
     }
 }
 

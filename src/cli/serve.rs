@@ -1,0 +1,221 @@
+//! Serve: runs one member of a cluster until it is told to stop.
+//!
+//! It says where it listens, when it is ready, that it stops and that it has stopped, one line each. SIGTERM and SIGINT
+//! stop it gracefully; a second one ends it at once. It ends by itself, with exit code 1, when writes have stopped for
+//! good (a disk that failed).
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args};
+use concord_kv::{
+    ClusterConfig, Concord, Config, Durability, Error, ErrorKind, Multicast, Result, Secret, TlsConfig,
+    parse_durability,
+};
+use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::output::print_event;
+
+/// How often the member is asked how it is.
+const LOOK_EVERY: Duration = Duration::from_millis(1_000);
+
+/// Longest wait for being ready in one go, so that an end of the program is not held up.
+const READY_WAIT_MS: u64 = 200;
+
+/// Exit code after a second signal: that of a program killed by SIGINT.
+const EXIT_BY_SIGNAL: i32 = 130;
+
+/// What a member is made of. Every option has its `CONCORD_*` variable; the option wins.
+#[derive(Args)]
+#[command(after_help = "Example, on three machines a, b and c:\n  \
+    concord serve --data-dir ./data --listen a:7400 --seed b:7400 --seed c:7400 --bootstrap-expect 3 --cookie-file ./cookie")]
+pub(super) struct Serve {
+    /// Where other members and clients are served.
+    #[arg(long, env = "CONCORD_LISTEN", value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Where others reach this node, when that differs from --listen.
+    #[arg(long, env = "CONCORD_ADVERTISE", value_name = "HOST:PORT")]
+    advertise: Option<String>,
+    /// A member that may be there already; repeat it, or separate several by commas.
+    #[arg(long = "seed", env = "CONCORD_SEEDS", value_name = "HOST:PORT", value_delimiter = ',')]
+    seeds: Vec<String>,
+    /// How many nodes found a new cluster together; 0 joins an existing one only.
+    #[arg(long, env = "CONCORD_BOOTSTRAP_EXPECT", value_name = "N", default_value_t = 0)]
+    bootstrap_expect: usize,
+    /// File with the secret that all members share, instead of --cookie; nobody but its owner may read it.
+    #[arg(long, value_name = "FILE")]
+    cookie_file: Option<PathBuf>,
+    /// The secret itself. Others on this machine see it in the list of processes: prefer --cookie-file.
+    #[arg(long, env = "CONCORD_COOKIE", hide_env_values = true, value_name = "SECRET")]
+    cookie: Option<String>,
+    /// Name of this node for people.
+    #[arg(long, env = "CONCORD_NODE_NAME", value_name = "NAME")]
+    name: Option<String>,
+    /// `always` (on disk before it is acknowledged), `memory`, or milliseconds between two fdatasync calls.
+    #[arg(long, env = "CONCORD_DURABILITY", value_name = "WHEN")]
+    durability: Option<String>,
+    /// Find other nodes on the local network by multicast.
+    #[arg(long, env = "CONCORD_MULTICAST", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
+    multicast: bool,
+    /// Certificate chain of this node (PEM).
+    #[arg(long, env = "CONCORD_TLS_CERTIFICATE", value_name = "FILE", requires_all = ["tls_private_key", "tls_authority"])]
+    tls_certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    #[arg(long, env = "CONCORD_TLS_PRIVATE_KEY", value_name = "FILE", requires = "tls_certificate")]
+    tls_private_key: Option<PathBuf>,
+    /// Certificates of the authority that signs all members and clients (PEM).
+    #[arg(long, env = "CONCORD_TLS_AUTHORITY", value_name = "FILE", requires = "tls_certificate")]
+    tls_authority: Option<PathBuf>,
+    /// Followers that hear nothing for this long elect a new leader.
+    #[arg(long, value_name = "MS", default_value_t = ClusterConfig::default().election_timeout_ms)]
+    election_timeout_ms: u64,
+    /// The log is compacted by a snapshot when it has grown by this much.
+    #[arg(long, value_name = "BYTES", default_value_t = Config::default().snapshot_log_bytes)]
+    snapshot_log_bytes: u64,
+    /// Stay a learner, without a vote, even when caught up.
+    #[arg(long)]
+    no_promote: bool,
+}
+
+impl Serve {
+    fn config(&self, data_dir: Option<&Path>) -> Result<Config> {
+        let durability = set(&self.durability).as_deref().map(parse_durability).transpose()?;
+        if data_dir.is_none() && durability != Some(Durability::Memory) {
+            return Err(misuse(
+                "say where the data is: --data-dir DIR or CONCORD_DATA_DIR; or --durability memory to keep nothing",
+            ));
+        }
+        let defaults = ClusterConfig::default();
+        let cluster = ClusterConfig {
+            listen: set(&self.listen).unwrap_or(defaults.listen),
+            advertise: set(&self.advertise),
+            name: set(&self.name),
+            seeds: self.seeds.iter().filter(|seed| !seed.is_empty()).cloned().collect(),
+            bootstrap_expect: self.bootstrap_expect,
+            cookie: self.secret()?,
+            multicast: self.multicast.then(Multicast::default),
+            tls: self.tls(),
+            election_timeout_ms: self.election_timeout_ms,
+            promote: !self.no_promote,
+        };
+        let config = Config {
+            data_dir: data_dir.map(Path::to_owned),
+            snapshot_log_bytes: self.snapshot_log_bytes,
+            cluster: Some(cluster),
+            ..Config::default()
+        };
+        let config = config.or_environment()?;
+        Ok(Config { durability: durability.unwrap_or(config.durability), ..config })
+    }
+
+    fn secret(&self) -> Result<Secret> {
+        let Some(path) = &self.cookie_file else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
+        let unreadable =
+            |error: std::io::Error| misuse(format!("cannot read the cookie file {}: {error}", path.display()));
+        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            let message = format!("others may read the cookie file {0}: run `chmod 600 {0}`", path.display());
+            return Err(misuse(message));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+    }
+
+    fn tls(&self) -> Option<TlsConfig> {
+        Some(TlsConfig {
+            certificate: self.tls_certificate.clone()?,
+            private_key: self.tls_private_key.clone()?,
+            authority: self.tls_authority.clone()?,
+            verify_node_id: false,
+        })
+    }
+}
+
+/// Runs until a signal, or until the member can go on no more.
+pub(super) fn serve(options: &Serve, data_dir: Option<&Path>, json: bool) -> Result<()> {
+    let config = options.config(data_dir)?;
+    let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
+    let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;
+    let db = Concord::open(config)?;
+    say_listening(&db, &address.unwrap_or_default(), json)?;
+    let (stop, stopped) = channel::<()>();
+    let ended = std::thread::scope(|scope| {
+        let (handle, watched) = (signals.handle(), &db);
+        let watch = scope.spawn(move || {
+            let ended = watch(watched, &stopped, json);
+            handle.close();
+            ended
+        });
+        if signals.forever().next().is_some() {
+            print_event("stopping", "stopping: hands over and finishes what is on its way", json!({}), json).ok();
+        }
+        drop(stop);
+        let closed = db.close();
+        watch.join().unwrap_or_else(|_| Err(ErrorKind::Internal.into())).and(closed)
+    });
+    ended.and_then(|()| print_event("stopped", "stopped", json!({}), json))
+}
+
+/// The first signal is for the loop that waits for it, the second ends the program wherever it is.
+fn signals() -> std::io::Result<Signals> {
+    let was_told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        signal_hook::flag::register_conditional_shutdown(signal, EXIT_BY_SIGNAL, was_told.clone())?;
+        signal_hook::flag::register(signal, was_told.clone())?;
+    }
+    Signals::new([SIGTERM, SIGINT])
+}
+
+fn say_listening(db: &Concord, address: &str, json: bool) -> Result<()> {
+    let node_id = db.status()?.raft.node_id;
+    let sentence = format!("listening on {address} as node {node_id}");
+    print_event("listening", &sentence, json!({"address": address, "node": node_id}), json)
+}
+
+fn say_ready(db: &Concord, json: bool) -> Result<()> {
+    let status = db.status()?;
+    let (state, cluster_id) = (status.raft.state.name(), format!("{:032x}", status.cluster_id));
+    let sentence = format!("ready as {state} of {} members, cluster {cluster_id}", status.raft.members.len());
+    let fields = json!({
+        "cluster": cluster_id,
+        "leader": status.raft.leader,
+        "members": status.raft.members.len(),
+        "node": status.raft.node_id,
+        "state": state,
+        "term": status.raft.term,
+    });
+    print_event("ready", &sentence, fields, json)
+}
+
+/// Tells when the member is ready, then looks after it until the program stops; an error when it can go on no more.
+fn watch(db: &Concord, stopped: &Receiver<()>, json: bool) -> Result<()> {
+    let mut is_ready = false;
+    let mut pause = Duration::ZERO;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        if let Some(failure) = db.status()?.failure {
+            return Err(Error::new(ErrorKind::Io, failure));
+        }
+        if !is_ready && db.cluster().wait_ready(READY_WAIT_MS).is_ok() {
+            is_ready = true;
+            say_ready(db, json)?;
+        }
+        pause = if is_ready { LOOK_EVERY } else { Duration::from_millis(READY_WAIT_MS / 10) };
+    }
+    Ok(())
+}
+
+/// An empty variable counts as one that is not set.
+fn set(option: &Option<String>) -> Option<String> {
+    option.clone().filter(|text| !text.is_empty())
+}
+
+fn misuse(message: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidConfig, message)
+}

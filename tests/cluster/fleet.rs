@@ -1,0 +1,189 @@
+//! Fleet: the members of one cluster, their directories and addresses, and how clients reach them.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use concord_kv::{ClientConfig, Concord};
+
+use crate::network::Network;
+use crate::process::Process;
+
+const COOKIE: &str = "the secret of the fleet";
+const PROGRAM: &str = env!("CARGO_BIN_EXE_concord");
+/// Longest wait for a member to start, to be ready or to stop; far more than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Stories take turns: each has the machine for itself.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// Members of one cluster. What they said is printed when the story fails.
+pub struct Fleet {
+    members: Vec<Member>,
+    pub network: Option<Network>,
+    dir: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+struct Member {
+    address: String,
+    process: Option<Process>,
+    node_id: u64,
+    /// What its earlier processes said.
+    log: String,
+}
+
+impl Fleet {
+    /// Starts so many members on loopback and waits until each is ready.
+    pub fn form(count: usize) -> Fleet {
+        Fleet::form_in(count, None)
+    }
+
+    /// The same in the namespaces of a network.
+    pub fn form_in(count: usize, network: Option<Network>) -> Fleet {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let addresses = match &network {
+            Some(network) => (0..count).map(|node| format!("{}:7400", network.host(node))).collect(),
+            None => free_addresses(count),
+        };
+        let member = |address| Member { address, process: None, node_id: 0, log: String::new() };
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the fleet");
+        let members = addresses.into_iter().map(member).collect();
+        let mut fleet = Fleet { members, network, dir, _turn: turn };
+        std::fs::write(fleet.cookie_file(), COOKIE).expect("the cookie file");
+        std::fs::set_permissions(fleet.cookie_file(), std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        fleet.all().for_each(|node| fleet.start(node));
+        fleet.all().for_each(|node| fleet.wait_ready(node));
+        fleet
+    }
+
+    /// The numbers of all members.
+    pub fn all(&self) -> std::ops::Range<usize> {
+        0..self.members.len()
+    }
+
+    /// The numbers of all others.
+    pub fn others(&self, node: usize) -> Vec<usize> {
+        self.all().filter(|other| *other != node).collect()
+    }
+
+    /// Starts a member that does not run and waits until it listens.
+    pub fn start(&mut self, node: usize) {
+        let mut command = match &self.network {
+            Some(network) => network.command(node, PROGRAM),
+            None => Command::new(PROGRAM),
+        };
+        let count = self.members.len().to_string();
+        command.args(["serve", "--json", "--listen", &self.members[node].address, "--bootstrap-expect", &count]);
+        // Small enough that a run of seconds passes through many snapshots.
+        command.args(["--snapshot-log-bytes", "1048576"]);
+        command.arg("--data-dir").arg(self.dir.path().join(format!("member{node}")));
+        command.arg("--cookie-file").arg(self.cookie_file());
+        for other in self.others(node) {
+            command.args(["--seed", &self.members[other].address]);
+        }
+        let process = Process::start(command);
+        let listening =
+            process.wait_for("listening", PATIENCE).unwrap_or_else(|fault| panic!("member {node}: {fault}"));
+        let member = &mut self.members[node];
+        member.node_id = listening["node"].as_u64().expect("a node id");
+        member.process = Some(process);
+    }
+
+    /// Waits until a running member is ready.
+    pub fn wait_ready(&self, node: usize) {
+        self.process(node).wait_for("ready", PATIENCE).unwrap_or_else(|fault| panic!("member {node}: {fault}"));
+    }
+
+    /// Kills a member with -9.
+    pub fn kill(&mut self, node: usize) {
+        let mut process = self.take(node);
+        process.kill();
+    }
+
+    /// Stops a member gracefully and waits until it has.
+    pub fn stop(&mut self, node: usize) {
+        let status = self.members[node].process.as_mut().expect("it runs").stop(PATIENCE);
+        self.take(node);
+        assert!(status.as_ref().is_ok_and(|status| status.success()), "member {node} did not stop well: {status:?}");
+    }
+
+    /// Freezes a member.
+    pub fn pause(&self, node: usize) {
+        self.process(node).signal("STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self, node: usize) {
+        self.process(node).signal("CONT");
+    }
+
+    /// A client that starts from these members.
+    pub fn connect(&self, nodes: impl IntoIterator<Item = usize>) -> Concord {
+        Concord::connect(self.client_config(nodes)).unwrap_or_else(|error| panic!("no client: {error}"))
+    }
+
+    /// How such a client reaches them.
+    pub fn client_config(&self, nodes: impl IntoIterator<Item = usize>) -> ClientConfig {
+        let addresses: Vec<&str> = nodes.into_iter().map(|node| self.members[node].address.as_str()).collect();
+        ClientConfig::new(&addresses.join(","), COOKIE)
+    }
+
+    /// The running member that leads, once these agree on one of them.
+    pub fn leader(&self, among: &[usize]) -> usize {
+        let deadline = Instant::now() + PATIENCE;
+        let client = self.connect(among.iter().copied());
+        loop {
+            let status = client.status();
+            let leader = status.as_ref().ok().and_then(|status| status.raft.leader);
+            let node = leader.and_then(|leader| self.members.iter().position(|member| member.node_id == leader));
+            if let Some(node) = node.filter(|node| among.contains(node)) {
+                return node;
+            }
+            assert!(Instant::now() < deadline, "no leader among {among:?}; the last answer was {status:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Its identity, as the member told.
+    pub fn node_id(&self, node: usize) -> u64 {
+        self.members[node].node_id
+    }
+
+    fn process(&self, node: usize) -> &Process {
+        self.members[node].process.as_ref().unwrap_or_else(|| panic!("member {node} does not run"))
+    }
+
+    fn take(&mut self, node: usize) -> Process {
+        let member = &mut self.members[node];
+        let process = member.process.take().unwrap_or_else(|| panic!("member {node} does not run"));
+        member.log += &format!("{}\n", process.log());
+        process
+    }
+
+    fn cookie_file(&self) -> PathBuf {
+        self.dir.path().join("cookie")
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (node, member) in self.members.iter().enumerate() {
+                let last = member.process.as_ref().map(Process::log).unwrap_or_default();
+                eprintln!("---- member {node}, {} ----\n{}{last}", member.address, member.log);
+            }
+        }
+        // They go before the namespaces that they live in.
+        self.members.clear();
+    }
+}
+
+/// Ports that nobody has now. Members name each other, so that they must be known before one starts.
+fn free_addresses(count: usize) -> Vec<String> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a free port")).collect();
+    listeners.iter().map(|listener| listener.local_addr().expect("its address").to_string()).collect()
+}
