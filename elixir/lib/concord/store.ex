@@ -77,7 +77,7 @@ defmodule Concord.Store do
   defp explain(:locked, message, config) do
     message <>
       "; only one process can hold #{config.data_dir}: " <>
-      "stop the other one, or give this one a directory of its own (config :concord, data_dir: ...)"
+      "stop the other one, or give this one a directory of its own (config :concord, data_dir: \"data/\#{node()}\")"
   end
 
   defp explain(_kind, message, _config), do: message
