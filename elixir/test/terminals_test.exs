@@ -58,7 +58,21 @@ defmodule Concord.TerminalsTest do
 
   defp terminal(app, name, cookie) do
     name = "#{name}@127.0.0.1"
-    arguments = ["--erl", "-dist_listen false", "--name", name, "--cookie", cookie, "-S", "mix", "run", "-e", @terminal]
+
+    arguments = [
+      "--erl",
+      "-dist_listen false -start_epmd false",
+      "--name",
+      name,
+      "--cookie",
+      cookie,
+      "-S",
+      "mix",
+      "run",
+      "-e",
+      @terminal
+    ]
+
     environment = for {key, value} <- Shop.environment(), do: {String.to_charlist(key), String.to_charlist(value)}
     options = [:binary, :exit_status, :stderr_to_stdout, line: 65_536, cd: app, args: arguments, env: environment]
     port = Port.open({:spawn_executable, System.find_executable("elixir")}, options)

@@ -59,6 +59,8 @@ defmodule Concord.Cluster do
   @typedoc "A node id, or the name of a member."
   @type member :: pos_integer() | String.t() | atom()
 
+  @type error :: Concord.error() | :invalid_config
+
   @type options :: keyword()
 
   # A call that is left early (the process is killed) holds one of the VM's few threads for blocking calls no longer than this.
@@ -87,7 +89,7 @@ defmodule Concord.Cluster do
       iex> Concord.Cluster.await_ready(5_000)
       :ok
   """
-  @spec await_ready(timeout(), options()) :: :ok | {:error, Concord.error()}
+  @spec await_ready(timeout(), options()) :: :ok | {:error, error()}
   def await_ready(timeout \\ 30_000, options \\ []) do
     Options.check([{:timeout, timeout} | options], [], "Cluster.await_ready")
 
@@ -110,7 +112,7 @@ defmodule Concord.Cluster do
   Takes in the node that listens at `"host:port"` and belongs to no cluster yet, and answers its node id. It votes when it
   has caught up. Nodes that have `seeds` join by themselves.
   """
-  @spec add(String.t(), options()) :: {:ok, pos_integer()} | {:error, Concord.error()}
+  @spec add(String.t(), options()) :: {:ok, pos_integer()} | {:error, error()}
   def add(address, options \\ []) when is_binary(address) do
     change(options, "add", fn _handle -> {:ok, {:add, address}} end)
   end
@@ -118,7 +120,7 @@ defmodule Concord.Cluster do
   @doc """
   Makes a member that has caught up, and was not to vote by itself (`promote: false`), a voter.
   """
-  @spec promote(member(), options()) :: :ok | {:error, Concord.error()}
+  @spec promote(member(), options()) :: :ok | {:error, error()}
   def promote(member, options \\ []) do
     change(options, "promote", fn handle ->
       with {:ok, node_id} <- node_id(handle, member), do: {:ok, {:promote, node_id}}
@@ -131,7 +133,7 @@ defmodule Concord.Cluster do
       iex> Concord.Cluster.remove("no such member")
       {:error, :not_found}
   """
-  @spec remove(member(), options()) :: :ok | {:error, Concord.error()}
+  @spec remove(member(), options()) :: :ok | {:error, error()}
   def remove(member, options \\ []) do
     change(options, "remove", fn handle ->
       with {:ok, node_id} <- node_id(handle, member), do: {:ok, {:remove, node_id}}
@@ -141,7 +143,7 @@ defmodule Concord.Cluster do
   @doc """
   Puts a member that has caught up into the place of another, in one step: the way back for a node that lost its disk.
   """
-  @spec replace(member(), member(), options()) :: :ok | {:error, Concord.error()}
+  @spec replace(member(), member(), options()) :: :ok | {:error, error()}
   def replace(old, new, options \\ []) do
     change(options, "replace", fn handle ->
       with {:ok, old_id} <- node_id(handle, old),
@@ -154,7 +156,7 @@ defmodule Concord.Cluster do
   @doc """
   Hands leadership to this member, or to the one that is furthest.
   """
-  @spec transfer_leadership(member() | nil, options()) :: :ok | {:error, Concord.error()}
+  @spec transfer_leadership(member() | nil, options()) :: :ok | {:error, error()}
   def transfer_leadership(to \\ nil, options \\ [])
 
   def transfer_leadership(options, []) when is_list(options), do: transfer_leadership(nil, options)
@@ -174,7 +176,7 @@ defmodule Concord.Cluster do
 
   Stopping alone is no leaving: a member that stops stays one, and goes on where it was when it starts again.
   """
-  @spec leave(options()) :: :ok | {:error, Concord.error()}
+  @spec leave(options()) :: :ok | {:error, error()}
   def leave(options \\ []), do: change(options, "leave", fn _handle -> {:ok, {:leave}} end)
 
   @doc """
@@ -182,7 +184,7 @@ defmodule Concord.Cluster do
 
       iex> {:ok, [%{role: :voter, leader: true}]} = Concord.Cluster.members()
   """
-  @spec members(options()) :: {:ok, [map()]} | {:error, Concord.error()}
+  @spec members(options()) :: {:ok, [map()]} | {:error, error()}
   defdelegate members(options \\ []), to: Concord
 
   @doc """
@@ -190,7 +192,7 @@ defmodule Concord.Cluster do
 
       iex> {:ok, %{cluster: %{state: :leader}}} = Concord.Cluster.status()
   """
-  @spec status(options()) :: {:ok, map()} | {:error, Concord.error()}
+  @spec status(options()) :: {:ok, map()} | {:error, error()}
   defdelegate status(options \\ []), to: Concord
 
   defp change(options, verb, find) do
