@@ -1,6 +1,7 @@
 defmodule Concord do
   @moduledoc """
-  An embedded, strongly consistent key-value store: one durable Raft node inside your program.
+  An embedded, strongly consistent key-value store: a durable Raft node inside your program, alone or as one member of a
+  cluster (see `Concord.Cluster`).
 
   Add `{:concord, path: "..."}` to your dependencies and use it. The application starts one store by itself, which keeps
   everything in `data/` below the working directory unless `config :concord, data_dir: ...` says otherwise (see
@@ -32,8 +33,13 @@ defmodule Concord do
 
   All functions take `timeout:` (milliseconds, or `:infinity`; 5,000 by default), `token:` (for later releases, not looked at
   yet) and `store:` (the name of another store than the one that the application started, see `child_spec/1`).
-  Those that read take `consistency:`, one of `:eventual`, `:leader` and `:strong`; on a single node all three are the same
-  local read and cost the same. An option that a function does not have raises `ArgumentError`.
+  Those that read take `consistency:`:
+
+    * `:eventual` - what this node has applied, without asking anybody; may be stale
+    * `:leader` (default) - what the leader has applied, under its lease: linearizable as long as clocks drift less than a margin
+    * `:strong` - linearizable without any assumption about clocks: a majority confirms
+
+  On a single node all three are the same local read and cost the same. An option that a function does not have raises `ArgumentError`.
 
   ## Errors
 
@@ -47,7 +53,7 @@ defmodule Concord do
   A write that answered is on disk (fdatasync) and survives `kill -9` and power cuts, unless `durability:` says otherwise.
   """
 
-  alias Concord.{Conditional, Native, Options, Store, Write}
+  alias Concord.{Conditional, Native, Options, Read, Store, Write}
 
   @typedoc "1 to 1,024 bytes."
   @type key :: binary()
@@ -138,8 +144,14 @@ defmodule Concord do
 
   def get(key, []) do
     case Store.handle(Concord) do
-      nil -> {:error, :noproc}
-      handle -> Native.get(handle, key)
+      nil ->
+        {:error, :noproc}
+
+      handle ->
+        case Native.get(handle, key) do
+          :waits -> Read.wait(handle, key, :value, nil, Options.timeout([]))
+          answer -> answer
+        end
     end
   end
 
@@ -428,9 +440,17 @@ defmodule Concord do
   @doc """
   What the store knows of itself: consensus under `:cluster`, content under `:storage` (`memory` in bytes).
 
+  Under `:cluster` are `state` (`:leader`, `:follower`, `:candidate`, `:learner`, or `:joining` while it belongs to no
+  cluster yet), `ready` (whether it serves, see `Concord.Cluster.ready?/1`), `leader` (a node id, nil while there is
+  none), `term`, `commit_index`, `last_applied`, `node_id`, `cluster_id`, `snapshot_index`, `snapshot_state` (`:idle`,
+  `:building`, `:receiving` or `:sending`), `failure` (why it no longer takes writes, nil otherwise) and `members`, as
+  `members/1` gives them.
+
       iex> {:ok, status} = Concord.status()
-      iex> status.cluster.state
-      :leader
+      iex> {status.cluster.state, status.cluster.ready, status.cluster.snapshot_state}
+      {:leader, true, :idle}
+      iex> status.cluster.leader == status.cluster.node_id
+      true
       iex> status.node == node()
       true
   """
@@ -445,6 +465,10 @@ defmodule Concord do
 
   @doc """
   The members of the cluster.
+
+  Each is a map of `node_id`, `name`, `address`, `role` (`:voter` or `:learner`), `leader` (whether this node takes it for
+  the leader) and, as the leader told last, `matched_index` (the last entry that it is known to have), `lag` (how many
+  entries it is behind) and `last_contact_ms`; these are nil where nobody has told.
 
       iex> {:ok, [%{role: :voter, leader: true}]} = Concord.members()
   """
@@ -474,7 +498,7 @@ defmodule Concord do
   defp read(key, shape, options) do
     case Store.handle(Options.store(options)) do
       nil -> {:error, :noproc}
-      handle -> Native.read(handle, key, shape, Options.level(options), Options.timeout(options))
+      handle -> Read.run(handle, key, shape, Options.level(options), Options.timeout(options))
     end
   end
 

@@ -41,7 +41,7 @@ defmodule Concord.BoundaryTest do
 
     calls =
       for {name, arity} <- Native.__info__(:functions), name not in [:load, :panic, :close], a <- terms, b <- terms do
-        arguments = Enum.take([a, b, a, b, a], arity)
+        arguments = Enum.take([a, b, a, b, a, b], arity)
 
         try do
           apply(Native, name, arguments)
@@ -69,11 +69,36 @@ defmodule Concord.BoundaryTest do
           ArgumentError -> :raised
         end
       end
+
+      for {name, arguments} <- [
+            change: [handle, {:add, bad}, 0],
+            change: [handle, {:promote, bad}, 0],
+            change: [handle, {:replace, bad, bad}, 0],
+            change: [handle, {:transfer_leadership, bad}, bad],
+            change: [handle, {bad}, 0],
+            wait_ready: [handle, bad],
+            open: [{nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, bad}],
+            open: [in_cluster({bad, bad, bad, bad, bad, bad, bad, bad, bad, bad})],
+            open: [in_cluster({"127.0.0.1:0", nil, nil, [], 1, "secret", {"no address", 1}, nil, 200, true})],
+            open: [in_cluster({"127.0.0.1:0", nil, nil, [], 1, "secret", {"239.0.0.1", 65_536}, nil, 200, true})],
+            connect: [{["127.0.0.1:1"], "secret", bad, bad, {true, :zlib, 1024, 6}, bad}],
+            connect: [{[bad | "127.0.0.1:1"], "secret", nil, :leader, {true, :zlib, 1024, 6}, 1}]
+          ] do
+        try do
+          with {:ok, handle} <- apply(Native, name, arguments), do: is_reference(handle) && Native.close(handle)
+        rescue
+          ArgumentError -> :raised
+        end
+      end
     end
 
     assert :ok = Concord.put("alive", 2)
     # Answers of what was accepted above.
     receive_all()
+  end
+
+  defp in_cluster(cluster) do
+    {nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, cluster}
   end
 
   defp receive_all do
@@ -88,18 +113,25 @@ defmodule Concord.BoundaryTest do
     {:ok, handle} = open_in_memory()
     assert :ok = Native.close(handle)
     assert :ok = Native.close(handle)
-    assert {:error, :closed} = Native.get(handle, "a")
-    assert {:error, :closed} = Native.read(handle, "a", :record, :strong, 100)
+    assert {:error, :closed} = Concord.Read.run(handle, "a", :value, nil, 100)
+    assert {:error, :closed} = Concord.Read.run(handle, "a", :record, :strong, 100)
+    assert {:error, :closed} = Concord.Read.run(handle, "a", :ttl, :eventual, 100)
     assert {:error, :closed} = Native.get_many(handle, ["a"], nil, nil)
     assert {:error, :closed} = Native.get_all(handle, false, nil, nil)
     assert {:error, :closed} = Native.status(handle)
     assert {:error, :closed} = Native.members(handle)
+    refute Native.ready(handle)
+    assert {:error, {_, _}} = Native.wait_ready(handle, 0)
+    reference = make_ref()
+    slot = Native.start_read(handle, reference, "a", true, :eventual, 100)
+    assert is_reference(slot)
+    assert_receive {^reference, {:error, :closed}}
     assert {:error, :closed} = Native.submit(handle, make_ref(), {:put, "a", 1, nil, :always, :auto}, 100)
   end
 
   test "a store that nobody refers to any more closes by itself" do
     dir = fresh_dir()
-    settings = {dir, :always, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864}
+    settings = {dir, :always, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, nil}
 
     spawn_monitor(fn ->
       {:ok, handle} = Native.open(settings)
@@ -291,7 +323,7 @@ defmodule Concord.BoundaryTest do
   end
 
   defp open_in_memory do
-    Native.open({nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864})
+    Native.open({nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, nil})
   end
 
   defp eventually(attempt, tries \\ 100) do

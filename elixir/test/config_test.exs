@@ -68,6 +68,87 @@ defmodule Concord.ConfigTest do
     assert message =~ "auth_enabled"
   end
 
+  describe "a store in a cluster" do
+    test "has the settings that are given, the environment's, and the usual ones, in this order" do
+      variables = %{
+        "CONCORD_LISTEN" => "10.0.0.9:7000",
+        "CONCORD_SEEDS" => "10.0.0.1:7400, 10.0.0.2:7400",
+        "CONCORD_BOOTSTRAP_EXPECT" => "3",
+        "CONCORD_MULTICAST" => "true",
+        "CONCORD_COOKIE" => "from the environment",
+        "CONCORD_NODE_NAME" => "nine"
+      }
+
+      with_environment(variables, fn ->
+        config = read(cluster: [listen: "10.0.0.1:7400", multicast: [port: 5000]], cluster_cookie: fn -> "given" end)
+
+        assert %{listen: "10.0.0.1:7400", name: "nine", bootstrap_expect: 3, cookie: "given"} = config.cluster
+        assert %{seeds: ["10.0.0.1:7400", "10.0.0.2:7400"], multicast: {"239.255.67.79", 5000}} = config.cluster
+        refute inspect(config) =~ "given"
+
+        # The environment alone makes a cluster of the store that the application starts, and only of that one.
+        assert %{listen: "10.0.0.9:7000", cookie: "from the environment"} = read([]).cluster
+        assert read(name: :another).cluster == nil
+        assert read(cluster: false).cluster == nil
+        assert %{listen: "x:1"} = read(name: :another, cluster: [listen: "x:1"]).cluster
+      end)
+
+      assert read([]).cluster == nil
+      assert %{listen: "127.0.0.1:7400", bootstrap_expect: 0, multicast: nil, tls: nil} = read(cluster: []).cluster
+    end
+
+    test "refuses what cannot be, never naming the secret" do
+      for wrong <- [
+            true,
+            [listen: 7400],
+            [seeds: [:n1]],
+            [seeds: 5],
+            [bootstrap_expect: 10],
+            [multicast: [group: "nowhere"]],
+            [tls: [certificate: "cert.pem"]],
+            [tls: [private: "key.pem"]],
+            [election_timeout_ms: 0],
+            [promote: :later],
+            [cookie: "hidden secret"]
+          ] do
+        error = assert_raise ArgumentError, ~r/cluster/, fn -> read(cluster: wrong) end
+        refute error.message =~ "hidden"
+      end
+
+      assert_raise ArgumentError, ~r/cluster_cookie/, fn -> read(cluster: [], cluster_cookie: 5) end
+
+      Process.flag(:trap_exit, true)
+      settings = [name: :open_to_all, durability: :memory, cluster: [listen: "127.0.0.1:0", bootstrap_expect: 1]]
+      assert {:error, {%Concord.Error{kind: :invalid_config, message: message}, _}} = Concord.start_link(settings)
+      assert message =~ "cluster_cookie"
+    end
+
+    test "is said to be missing when there is only a secret" do
+      log = capture_log(fn -> assert read(cluster_cookie: "hidden").cluster == nil end)
+      assert log =~ "cluster_cookie"
+      refute log =~ "hidden"
+      assert capture_log(fn -> read(cluster_cookie: "hidden", cluster: false) end) == ""
+    end
+
+    test "forms around a VM with a name, as in three terminals" do
+      # Without a socket of Erlang's own, so that nothing else is needed to run this.
+      {:ok, _} = :net_kernel.start(:"n1@127.0.0.1", %{name_domain: :longnames, dist_listen: false})
+      on_exit(fn -> :net_kernel.stop() end)
+      Node.set_cookie(:concord)
+
+      assert %{cluster: cluster, data_dir: dir} = read(durability: :always)
+      assert %{listen: "127.0.0.1:0", name: "n1@127.0.0.1", cookie: "concord", bootstrap_expect: :auto} = cluster
+      assert cluster.multicast == {"239.255.67.79", 45_892}
+      assert dir == Path.expand("data/n1@127.0.0.1")
+
+      assert read(durability: :always, cluster_cookie: "another").cluster.cookie == "another"
+      assert %{bootstrap_expect: 0, name: "n1@127.0.0.1", cookie: ""} = read(cluster: []).cluster
+      assert read(durability: :always, cluster: false).cluster == nil
+      assert read(durability: :memory).cluster == nil
+      assert read(durability: :always, name: :another).cluster == nil
+    end
+  end
+
   test "settings out of range are refused by name" do
     for {key, value} <- [
           durability: :sometimes,

@@ -1,17 +1,18 @@
-//! Answer: the message that ends a write, and the slot by which a caller that gave up keeps it away.
+//! Answer: the message that ends a write or a read that waits, and the slot by which a caller that gave up keeps it away.
 //!
 //! - The slot goes from waiting to answered or to abandoned, once. Whoever moves it decides: after `cancel` said
 //!   true no message comes, after it said false one is in the mailbox or about to be.
 //! - A caller that died is harmless: the VM drops the message.
 
+use std::cell::Cell;
+use std::ptr::null_mut;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use concord_kv::{Reply, Result};
 use rustler::sys::*;
 
 use crate::atoms::atoms;
-use crate::call::{Stop, caller, failed, nif, succeeded};
+use crate::call::{Stop, caller, nif};
 use crate::env::{Env, Term};
 use crate::resource::{Owned, ResourceType};
 
@@ -19,7 +20,7 @@ const WAITING: u8 = 0;
 const ANSWERED: u8 = 1;
 const ABANDONED: u8 = 2;
 
-/// Whether the answer of one write may still be sent.
+/// Whether the answer of one call may still be sent.
 pub(crate) struct Slot(AtomicU8);
 
 pub(crate) static SLOT: ResourceType<Slot> = ResourceType::new(c"concord_slot");
@@ -38,7 +39,25 @@ nif! {
     }
 }
 
-/// Sends `{reference, answer}` to the process that made a write, once, from whatever thread knows the answer.
+thread_local! {
+    /// Environment of the NIF that runs on this thread, while what it calls may answer before it returns.
+    static CALLING: Cell<*mut ErlNifEnv> = const { Cell::new(null_mut()) };
+}
+
+/// Runs what may answer before it returns. The VM wants its own threads to send with the environment of their call.
+pub(crate) fn during<T>(env: Env, f: impl FnOnce() -> T) -> T {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            CALLING.set(null_mut());
+        }
+    }
+    CALLING.set(env.as_ptr());
+    let _reset = Reset;
+    f()
+}
+
+/// Sends `{reference, answer}` to the process that called, once, from whatever thread knows the answer.
 pub(crate) struct Answerer {
     slot: Owned<Slot>,
     to: ErlNifPid,
@@ -56,36 +75,27 @@ impl Answerer {
         (Answerer { slot, to: caller(env), message, reference }, term)
     }
 
-    /// Sends the answer, unless the caller has given up.
-    pub(crate) fn answer(self, result: Result<Reply>) {
+    /// Sends the answer that `make` builds, unless the caller has given up.
+    pub(crate) fn answer(self, make: impl FnOnce(Env) -> Term) {
         if !self.slot.settle(ANSWERED) {
             return;
         }
+        let env = self.message.env();
+        let message = env.make_tuple(&[self.reference, make(env)]);
+        let calling = CALLING.get();
         // SAFETY: asking for the kind of the current thread.
-        if unsafe { enif_thread_type() } == ERL_NIF_THR_UNDEFINED {
-            self.send(result);
+        if !calling.is_null() || unsafe { enif_thread_type() } == ERL_NIF_THR_UNDEFINED {
+            self.send(calling, message);
         } else {
-            // The VM wants its own threads to send with their own environment, which is not at hand here.
-            std::thread::spawn(move || self.send(result));
+            // A thread of the VM whose environment is not at hand.
+            std::thread::spawn(move || self.send(null_mut(), message));
         }
     }
 
-    fn send(self, result: Result<Reply>) {
-        let env = self.message.env();
-        let answer = match result {
-            Ok(Reply::Done { .. }) => atoms().ok,
-            Ok(Reply::Integer { value, .. }) => succeeded(env, env.make_int(value)),
-            Ok(Reply::Touched { found }) => {
-                let atoms = atoms();
-                let found = found.iter().map(|found| if *found { atoms.true_ } else { atoms.false_ });
-                succeeded(env, env.make_list(&found.collect::<Vec<Term>>()))
-            }
-            Err(error) => failed(env, error.kind()),
-        };
-        let message = env.make_tuple(&[self.reference, answer]);
-        // SAFETY: this is no thread of the VM, so it has no environment of its own; the message and its environment
-        // belong together. Nobody receives it when the process is gone.
-        unsafe { enif_send(std::ptr::null_mut(), &self.to, env.as_ptr(), message) };
+    fn send(self, calling: *mut ErlNifEnv, message: Term) {
+        // SAFETY: `calling` is the environment of the NIF that runs on this thread, or null on a thread that is not the
+        // VM's; the message and its environment belong together. Nobody receives it when the process is gone.
+        unsafe { enif_send(calling, &self.to, self.message.0, message) };
     }
 }
 

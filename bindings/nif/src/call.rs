@@ -3,7 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use concord_kv::{Consistency, Error, ErrorKind, ReadOptions};
-use rustler::sys::{ERL_NIF_DIRTY_JOB_CPU_BOUND, ErlNifEnv, c_int, enif_make_badarg, enif_schedule_nif, enif_self};
+use rustler::sys::{
+    ERL_NIF_DIRTY_JOB_CPU_BOUND, ERL_NIF_DIRTY_JOB_IO_BOUND, ErlNifEnv, c_int, enif_make_badarg, enif_schedule_nif,
+    enif_self,
+};
 
 use crate::atoms::atoms;
 use crate::cbor::Malformed;
@@ -27,6 +30,8 @@ pub(crate) enum Stop {
     Misused,
     /// Too much for a normal scheduler: this function runs again on a dirty one.
     Later(Nif),
+    /// It would have to wait for other nodes: this function runs again where calls may block.
+    Waits(Nif),
 }
 
 impl From<Error> for Stop {
@@ -77,15 +82,15 @@ pub(crate) unsafe fn run<const ARITY: usize>(
     }
     // SAFETY: the VM passes `argc` terms.
     let args = unsafe { &*argv.cast::<[Term; ARITY]>() };
+    // SAFETY: as above; the function takes the same arguments.
+    let again = |nif, flags| unsafe { enif_schedule_nif(env, c"concord".as_ptr(), flags as c_int, nif, argc, argv) };
     match catch_unwind(AssertUnwindSafe(|| body(call, args))) {
         Ok(Ok(term)) => term,
         Ok(Err(Stop::Failed(kind))) => failed(call, kind),
         // SAFETY: as above.
         Ok(Err(Stop::Misused)) => unsafe { enif_make_badarg(env) },
-        // SAFETY: as above; the function takes the same arguments.
-        Ok(Err(Stop::Later(nif))) => unsafe {
-            enif_schedule_nif(env, c"concord".as_ptr(), ERL_NIF_DIRTY_JOB_CPU_BOUND as c_int, nif, argc, argv)
-        },
+        Ok(Err(Stop::Later(nif))) => again(nif, ERL_NIF_DIRTY_JOB_CPU_BOUND),
+        Ok(Err(Stop::Waits(nif))) => again(nif, ERL_NIF_DIRTY_JOB_IO_BOUND),
         Err(_) => failed(call, ErrorKind::Internal),
     }
 }
@@ -111,6 +116,13 @@ pub(crate) use nif;
 pub(crate) fn failed(env: Env, kind: ErrorKind) -> Term {
     let atoms = atoms();
     env.make_tuple(&[atoms.error, atoms.kind(kind)])
+}
+
+/// `{:error, {kind, message}}`, for whoever looks after the store.
+pub(crate) fn explained(env: Env, error: &Error) -> Term {
+    let atoms = atoms();
+    let message = env.make_binary(error.message().as_bytes());
+    env.make_tuple(&[atoms.error, env.make_tuple(&[atoms.kind(error.kind()), message])])
 }
 
 /// `{:ok, term}`

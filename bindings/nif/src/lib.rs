@@ -1,5 +1,5 @@
-//! Erlang NIF of Concord, private to the Elixir package: values between terms and bytes, reads as plain calls,
-//! writes that answer by message. `Concord.Native` is its only user and says what each function takes.
+//! Erlang NIF of Concord, private to the Elixir package: values between terms and bytes, reads that wait for nobody as
+//! plain calls, other reads and all writes answered by message. `Concord.Native` is its only user and says what each function takes.
 //!
 //! The library is written against the VM's C interface directly (`rustler::sys`): a call costs 11 ns instead of
 //! 18 to 60, and it can be loaded again over itself.
@@ -13,8 +13,11 @@ mod encode;
 mod env;
 mod integer;
 mod map;
+mod membership;
 mod read;
 mod resource;
+mod settings;
+mod status;
 mod store;
 mod structs;
 mod times;
@@ -42,13 +45,18 @@ struct Library<T>(T);
 // SAFETY: the tables are constant and only point to constants.
 unsafe impl<T> Sync for Library<T> {}
 
-static FUNCTIONS: Library<[ErlNifFunc; 14]> = Library([
+static FUNCTIONS: Library<[ErlNifFunc; 19]> = Library([
     function(c"open", 1, IO, store::open),
+    function(c"connect", 1, IO, store::connect),
     function(c"close", 1, IO, store::close),
-    function(c"status", 1, NORMAL, store::status),
-    function(c"members", 1, NORMAL, store::members),
+    function(c"status", 1, NORMAL, status::status),
+    function(c"members", 1, NORMAL, status::members),
+    function(c"ready", 1, NORMAL, membership::ready),
+    function(c"wait_ready", 2, IO, membership::wait_ready),
+    function(c"change", 3, IO, membership::change),
     function(c"get", 2, NORMAL, read::get),
     function(c"read", 5, NORMAL, read::read),
+    function(c"start_read", 6, NORMAL, read::start_read),
     function(c"get_many", 4, CPU, read::get_many),
     function(c"get_all", 4, CPU, read::get_all),
     function(c"submit", 4, NORMAL, write::submit),

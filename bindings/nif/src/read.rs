@@ -1,18 +1,24 @@
 //! Read: gets and scans. Small values are read where the caller runs; large ones, and many, on a dirty scheduler.
+//!
+//! What has to wait for other nodes never does so on a normal scheduler, nor on one of the few dirty ones for computing: a
+//! read of one key is started and answered by a message, a scan moves to a dirty scheduler where calls may block.
 
 use std::ops::{Bound, ControlFlow};
 
-use concord_kv::{ErrorKind, ReadOptions, RecordView, limits};
+use concord_kv::{ErrorKind, ReadOptions, RecordView, Result, View, limits};
 
+use crate::answer::{self, Answerer};
 use crate::atoms::atoms;
 use crate::call::{Answer, INLINE_BYTES_MAX, Nif, Stop, failed, nif, read_options, succeeded};
 use crate::decode;
 use crate::env::{Env, Term};
 use crate::map;
-use crate::store::{map as map_of, store};
+use crate::status::map as map_of;
+use crate::store::store;
 
 nif! {
-    /// `get(handle, key)` -> `{:ok, value} | {:error, kind}`; the hottest of all.
+    /// `get(handle, key)` -> `{:ok, value} | {:error, kind} | :waits`; the hottest of all. `:waits` says that nothing was done:
+    /// the read must ask other nodes first, and `start_read` does.
     get, |env, args| get_value(env, args, Some(get_dirty))
 }
 
@@ -23,6 +29,7 @@ nif! {
 
 nif! {
     /// `read(handle, key, shape, level | nil, timeout_ms | nil)`; shape is `:value | :value_ttl | :ttl | :record`.
+    /// Answers as `get`.
     read, |env, args| read_shape(env, args, Some(read_dirty))
 }
 
@@ -32,14 +39,30 @@ nif! {
 }
 
 nif! {
+    /// `start_read(handle, reference, key, with_value, level | nil, timeout_ms | nil)` -> a slot, when `{reference, answer}`
+    /// will be sent to the caller; the answer is `{:ok, {encoded | nil, ttl, revision}} | {:error, kind}`.
+    start_read, start_reading
+}
+
+nif! {
     /// `get_many(handle, keys, level | nil, timeout_ms | nil)` -> `{:ok, %{key => {:ok, value} | {:error, :not_found}}}`.
     /// Dirty.
-    get_many, get_many_values
+    get_many, |env, args| get_many_values(env, args, Some(get_many_waiting))
+}
+
+nif! {
+    /// The same where calls may block.
+    get_many_waiting, |env, args| get_many_values(env, args, None)
 }
 
 nif! {
     /// `get_all(handle, with_ttl, level | nil, timeout_ms | nil)` -> `{:ok, %{key => value | %{value:, ttl:}}}`. Dirty.
-    get_all, get_all_values
+    get_all, |env, args| get_all_values(env, args, Some(get_all_waiting))
+}
+
+nif! {
+    /// The same where calls may block.
+    get_all_waiting, |env, args| get_all_values(env, args, None)
 }
 
 fn get_value(env: Env, &[handle, key]: &[Term; 2], dirty: Option<Nif>) -> Answer {
@@ -82,21 +105,66 @@ fn one(
     f: impl FnOnce(&RecordView<'_>) -> Answer,
 ) -> Answer {
     let kv = store(env, handle)?.db.kv();
+    if !kv.reads_at_once(options) {
+        return Ok(atoms().waits);
+    }
+    let options = at_once(options);
     let read = |record: RecordView<'_>| {
         env.consume_timeslice(record.value.len());
         f(&record)
     };
     let found = match dirty {
-        None => kv.read(key, options, read)?,
-        Some(dirty) => match kv.read_within(key, options, INLINE_BYTES_MAX, read) {
-            Err(error) if error.kind() == ErrorKind::ValueTooLarge => return Err(Stop::Later(dirty)),
-            found => found?,
-        },
+        None => kv.read(key, &options, read),
+        Some(_) => kv.read_within(key, &options, INLINE_BYTES_MAX, read),
     };
-    match found {
-        Some(term) => Ok(succeeded(env, term?)),
-        None => Err(ErrorKind::NotFound.into()),
+    match (found, dirty) {
+        (Ok(Some(term)), _) => Ok(succeeded(env, term?)),
+        (Ok(None), _) => Err(ErrorKind::NotFound.into()),
+        (Err(error), Some(dirty)) if error.kind() == ErrorKind::ValueTooLarge => Err(Stop::Later(dirty)),
+        (Err(error), _) if error.kind() == ErrorKind::Timeout => Ok(atoms().waits),
+        (Err(error), _) => Err(error.into()),
     }
+}
+
+/// Leadership may be lost between the question whether a read waits and the read, which must not wait then either.
+fn at_once(options: &ReadOptions) -> ReadOptions {
+    ReadOptions { timeout_ms: Some(0), ..*options }
+}
+
+/// A point in time of the store. With `waiting` given that function runs instead if other nodes must be asked.
+fn view(env: Env, handle: Term, options: &ReadOptions, waiting: Option<Nif>) -> Answer<View> {
+    let kv = store(env, handle)?.db.kv();
+    let Some(waiting) = waiting else { return Ok(kv.view(options)?) };
+    if !kv.reads_at_once(options) {
+        return Err(Stop::Waits(waiting));
+    }
+    kv.view(&at_once(options)).map_err(|error| match error.kind() {
+        ErrorKind::Timeout => Stop::Waits(waiting),
+        _ => error.into(),
+    })
+}
+
+fn start_reading(env: Env, &[handle, reference, key, with_value, level, timeout_ms]: &[Term; 6]) -> Answer {
+    let kv = store(env, handle)?.db.kv();
+    let options = read_options(env, level, timeout_ms)?;
+    let key = key_bytes(env, key)?;
+    let with_value = with_value == atoms().true_;
+    let (answerer, slot) = Answerer::new(env, reference);
+    let done = move |found: Result<Option<RecordView<'_>>>| {
+        answerer.answer(|env| match found {
+            Ok(Some(record)) => succeeded(env, encoded_term(env, &record, with_value)),
+            Ok(None) => failed(env, ErrorKind::NotFound),
+            Err(error) => failed(env, error.kind()),
+        });
+    };
+    answer::during(env, || kv.start_read(key, &options, done));
+    Ok(slot)
+}
+
+/// `{encoded | nil, ttl, revision}`. The caller decodes: this runs on the thread on which the whole node waits.
+fn encoded_term(env: Env, record: &RecordView<'_>, with_value: bool) -> Term {
+    let value = if with_value { env.make_binary(&record.value) } else { atoms().nil };
+    env.make_tuple(&[value, ttl_term(env, record), env.make_uint(record.revision)])
 }
 
 /// A key; what is no binary is no key. Its length is checked by the store.
@@ -109,7 +177,7 @@ fn ttl_term(env: Env, record: &RecordView<'_>) -> Term {
     record.ttl_ms.map_or(atoms().nil, |ttl_ms| env.make_uint(ttl_ms.div_ceil(1000)))
 }
 
-fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4]) -> Answer {
+fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4], waiting: Option<Nif>) -> Answer {
     let options = read_options(env, level, timeout_ms)?;
     let keys = list(env, keys)?;
     let missing = failed(env, ErrorKind::NotFound);
@@ -118,7 +186,7 @@ fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4]) -> 
             return Err(ErrorKind::InvalidKey.into());
         }
     }
-    let view = store(env, handle)?.db.kv().view(&options)?;
+    let view = view(env, handle, &options, waiting)?;
     let mut terms = Vec::with_capacity(4 * keys.len());
     for key in keys {
         let found = view.get(key_bytes(env, key)?, |record| decode::value(env, &record.value))?;
@@ -146,10 +214,10 @@ pub(crate) fn list(env: Env, list: Term) -> Answer<Vec<Term>> {
     if env.is_empty_list(rest) { Ok(items) } else { Err(ErrorKind::InvalidOperationFormat.into()) }
 }
 
-fn get_all_values(env: Env, &[handle, with_ttl, level, timeout_ms]: &[Term; 4]) -> Answer {
+fn get_all_values(env: Env, &[handle, with_ttl, level, timeout_ms]: &[Term; 4], waiting: Option<Nif>) -> Answer {
     let atoms = atoms();
     let options = read_options(env, level, timeout_ms)?;
-    let view = store(env, handle)?.db.kv().view(&options)?;
+    let view = view(env, handle, &options, waiting)?;
     let mut terms = Vec::new();
     let mut refused = None;
     view.scan((Bound::Unbounded, Bound::Unbounded), |key, record| {

@@ -7,7 +7,8 @@ use crate::call::{Answer, INLINE_BYTES_MAX, Nif, Stop, nif, succeeded};
 use crate::decode;
 use crate::encode::{Encoder, Refusal};
 use crate::env::{Env, Term};
-use crate::store::{compression_of, map};
+use crate::settings::compression_of;
+use crate::status::map;
 
 nif! {
     /// `encode(value)` -> `{:ok, binary} | {:error, kind}`

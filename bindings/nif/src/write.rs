@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 
-use concord_kv::{Compress, Condition, ErrorKind, Write, limits};
+use concord_kv::{Compress, Condition, ErrorKind, Reply, Result, Write, limits};
 
-use crate::answer::Answerer;
+use crate::answer::{self, Answerer};
 use crate::atoms::atoms;
-use crate::call::{Answer, INLINE_BYTES_MAX, INLINE_COMPRESS_BYTES_MAX, Nif, Stop, nif, optional_uint};
+use crate::call::{
+    Answer, INLINE_BYTES_MAX, INLINE_COMPRESS_BYTES_MAX, Nif, Stop, failed, nif, optional_uint, succeeded,
+};
 use crate::encode::{Encoder, Refusal};
 use crate::env::{Env, Kind, Term};
 use crate::read::{key_bytes, list};
@@ -150,7 +152,8 @@ struct Caller<'a> {
 impl Caller<'_> {
     fn submit(&self, write: Write<'_>) -> Answer {
         let (answerer, slot) = Answerer::new(self.env, self.reference);
-        self.store.db.kv().submit(write, self.timeout_ms, |result| answerer.answer(result))?;
+        let done = |result| answerer.answer(|env| reply_term(env, result));
+        answer::during(self.env, || self.store.db.kv().submit(write, self.timeout_ms, done))?;
         Ok(slot)
     }
 
@@ -163,6 +166,19 @@ impl Caller<'_> {
         };
         let value_bytes_max = self.store.value_bytes_max;
         Values { env: self.env, out, dirty: self.dirty, value_bytes_max, compressed_from, compressed: 0 }
+    }
+}
+
+fn reply_term(env: Env, result: Result<Reply>) -> Term {
+    let atoms = atoms();
+    match result {
+        Ok(Reply::Done { .. }) => atoms.ok,
+        Ok(Reply::Integer { value, .. }) => succeeded(env, env.make_int(value)),
+        Ok(Reply::Touched { found }) => {
+            let found = found.iter().map(|found| if *found { atoms.true_ } else { atoms.false_ });
+            succeeded(env, env.make_list(&found.collect::<Vec<Term>>()))
+        }
+        Err(error) => failed(env, error.kind()),
     }
 }
 

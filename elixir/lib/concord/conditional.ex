@@ -5,7 +5,7 @@ defmodule Concord.Conditional do
   # A predicate runs here, in the caller, on the current value; the write then happens only if the record has not
   # changed since. If it has, the predicate is asked again.
 
-  alias Concord.{Native, Options, Store, Write}
+  alias Concord.{Options, Read, Store, Write}
 
   @conditions [:expected, :condition, :revision]
 
@@ -66,7 +66,7 @@ defmodule Concord.Conditional do
   defp record(key, store, timeout) do
     case Store.handle(store) do
       nil -> {:error, :noproc}
-      handle -> Native.read(handle, key, :record, :leader, timeout)
+      handle -> Read.run(handle, key, :record, :leader, timeout)
     end
   end
 

@@ -16,7 +16,12 @@ defmodule Concord.Config do
   | `value_bytes_max` | largest encoded value, 1,024 bytes to 64 MiB | 16 MiB |
   | `expiry_interval_ms` | how often expired records are removed from memory (they are invisible at once) | 1,000 |
   | `snapshot_log_bytes` | growth of the log after which a snapshot compacts it | 64 MiB |
+  | `cluster` | what makes the store a member of a cluster, or false: see `Concord.Cluster` | `CONCORD_LISTEN` and others; in a VM with a name, the nodes around it; else none |
+  | `cluster_cookie` | secret that all members share: text, or a function that gives it | `CONCORD_COOKIE` |
   | `autostart` | whether the application starts a store by itself | `true` |
+
+  A store that is started beside the application's own (`Concord.child_spec/1`) takes these settings too, except
+  `cluster`, which each store has for itself.
 
   One process at a time holds a data directory: give each environment (and each node on one machine) its own.
 
@@ -27,6 +32,8 @@ defmodule Concord.Config do
 
   require Logger
 
+  alias Concord.ClusterConfig
+
   @enforce_keys [:data_dir]
   defstruct [
     :data_dir,
@@ -36,7 +43,8 @@ defmodule Concord.Config do
     compression: [enabled: true, algorithm: :zlib, threshold_bytes: 1024, level: 6],
     value_bytes_max: 16 * 1024 * 1024,
     expiry_interval_ms: 1_000,
-    snapshot_log_bytes: 64 * 1024 * 1024
+    snapshot_log_bytes: 64 * 1024 * 1024,
+    cluster: nil
   ]
 
   @type t :: %__MODULE__{
@@ -47,11 +55,14 @@ defmodule Concord.Config do
           compression: keyword(),
           value_bytes_max: pos_integer(),
           expiry_interval_ms: pos_integer(),
-          snapshot_log_bytes: pos_integer()
+          snapshot_log_bytes: pos_integer(),
+          cluster: Concord.ClusterConfig.t() | nil
         }
 
   @known [
     :autostart,
+    :cluster,
+    :cluster_cookie,
     :compression,
     :data_dir,
     :default_read_consistency,
@@ -67,7 +78,6 @@ defmodule Concord.Config do
   @later [
     :api_ip,
     :api_port,
-    :cluster_cookie,
     :cluster_name,
     :event_stream,
     :http,
@@ -93,17 +103,18 @@ defmodule Concord.Config do
     warn(settings)
 
     durability = durability(setting(settings, :durability, "CONCORD_DURABILITY", :always))
+    name = name(Keyword.get(settings, :name, Concord))
 
     %__MODULE__{
       data_dir: if(durability != :memory, do: data_dir(settings)),
-      name: name(Keyword.get(settings, :name, Concord)),
+      name: name,
       durability: durability,
-      default_read_consistency:
-        consistency(setting(settings, :default_read_consistency, "CONCORD_READ_CONSISTENCY", :leader)),
+      default_read_consistency: consistency(settings),
       compression: compression(Keyword.get(settings, :compression, [])),
       value_bytes_max: positive(settings, :value_bytes_max, 16 * 1024 * 1024),
       expiry_interval_ms: positive(settings, :expiry_interval_ms, 1_000),
-      snapshot_log_bytes: positive(settings, :snapshot_log_bytes, 64 * 1024 * 1024)
+      snapshot_log_bytes: positive(settings, :snapshot_log_bytes, 64 * 1024 * 1024),
+      cluster: cluster(settings, overrides, name, durability)
     }
   end
 
@@ -117,7 +128,8 @@ defmodule Concord.Config do
       end
 
     {config.data_dir, durability, config.default_read_consistency, compression_to_native(config.compression),
-     config.value_bytes_max, config.expiry_interval_ms, config.snapshot_log_bytes}
+     config.value_bytes_max, config.expiry_interval_ms, config.snapshot_log_bytes,
+     ClusterConfig.to_native(config.cluster)}
   end
 
   @doc false
@@ -157,7 +169,8 @@ defmodule Concord.Config do
     end
   end
 
-  defp environment(variable) do
+  @doc false
+  def environment(variable) do
     case System.get_env(variable, "") do
       "" -> nil
       text -> text
@@ -192,16 +205,29 @@ defmodule Concord.Config do
 
   defp durability(other), do: invalid(:durability, other, ":always, :memory or {:interval, milliseconds}")
 
-  defp consistency(level) when level in [:eventual, :leader, :strong], do: level
-  defp consistency("eventual"), do: :eventual
-  defp consistency("leader"), do: :leader
-  defp consistency("strong"), do: :strong
-  defp consistency(other), do: invalid(:default_read_consistency, other, ":eventual, :leader or :strong")
+  # The application's `cluster:` is that of the store that it starts; other stores have one of their own or none.
+  defp cluster(settings, overrides, name, durability) do
+    shared? = name == Concord
+    given = if shared?, do: settings[:cluster], else: overrides[:cluster]
+    ClusterConfig.read(given, settings[:cluster_cookie], shared?: shared?, durable?: durability != :memory)
+  end
+
+  @doc false
+  def consistency(settings) do
+    case setting(settings, :default_read_consistency, "CONCORD_READ_CONSISTENCY", :leader) do
+      level when level in [:eventual, :leader, :strong] -> level
+      "eventual" -> :eventual
+      "leader" -> :leader
+      "strong" -> :strong
+      other -> invalid(:default_read_consistency, other, ":eventual, :leader or :strong")
+    end
+  end
 
   defp name(name) when is_atom(name) and name not in [nil, true, false], do: name
   defp name(other), do: invalid(:name, other, "an atom")
 
-  defp positive(settings, key, default) do
+  @doc false
+  def positive(settings, key, default) do
     case Keyword.get(settings, key, default) do
       number when is_integer(number) and number > 0 -> number
       other -> invalid(key, other, "a whole number above 0")
@@ -234,8 +260,9 @@ defmodule Concord.Config do
   defp on?(value) when is_list(value), do: Keyword.keyword?(value) and Keyword.get(value, :enabled, true) != false
   defp on?(_value), do: true
 
+  @doc false
   @spec invalid(atom() | String.t(), term(), String.t()) :: no_return()
-  defp invalid(key, value, wanted) do
+  def invalid(key, value, wanted) do
     raise ArgumentError, "config :concord, #{key}: #{inspect(value)} should be #{wanted}"
   end
 end

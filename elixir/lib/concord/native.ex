@@ -21,11 +21,16 @@ defmodule Concord.Native do
   end
 
   def open(_settings), do: missing()
+  def connect(_settings), do: missing()
   def close(_handle), do: missing()
   def status(_handle), do: missing()
   def members(_handle), do: missing()
+  def ready(_handle), do: missing()
+  def wait_ready(_handle, _timeout_ms), do: missing()
+  def change(_handle, _change, _timeout_ms), do: missing()
   def get(_handle, _key), do: missing()
   def read(_handle, _key, _shape, _level, _timeout_ms), do: missing()
+  def start_read(_handle, _reference, _key, _with_value, _level, _timeout_ms), do: missing()
   def get_many(_handle, _keys, _level, _timeout_ms), do: missing()
   def get_all(_handle, _with_ttl, _level, _timeout_ms), do: missing()
   def submit(_handle, _reference, _operation, _timeout_ms), do: missing()

@@ -7,8 +7,12 @@ defmodule Concord.Store do
 
   alias Concord.{Config, Native}
 
-  def start_link(options) do
-    GenServer.start_link(__MODULE__, options, name: Keyword.get(options, :name, Concord))
+  @doc """
+  Starts the owner of what `open` opens with these options: a store, or a client of one.
+  """
+  def start_link(options, open \\ &open/1) do
+    name = Keyword.get(options, :name, Concord)
+    GenServer.start_link(__MODULE__, {name, fn -> open.(options) end}, name: name)
   end
 
   def child_spec(options) do
@@ -32,18 +36,17 @@ defmodule Concord.Store do
   defp key(name), do: {Concord.Store, name}
 
   @impl true
-  def init(options) do
+  def init({name, open}) do
     Process.flag(:trap_exit, true)
-    config = Config.read(options)
-    close_stale(config.name)
+    close_stale(name)
 
-    case Native.open(Config.to_native(config)) do
+    case open.() do
       {:ok, handle} ->
-        :persistent_term.put(key(config.name), handle)
-        {:ok, %{name: config.name, handle: handle}}
+        :persistent_term.put(key(name), handle)
+        {:ok, %{name: name, handle: handle}}
 
-      {:error, {kind, message}} ->
-        {:stop, {%Concord.Error{kind: kind, message: explain(kind, message, config)}, []}}
+      {:error, error} ->
+        {:stop, {error, []}}
     end
   rescue
     error in ArgumentError -> {:stop, {error, []}}
@@ -63,10 +66,18 @@ defmodule Concord.Store do
     end
   end
 
+  defp open(options) do
+    config = Config.read(options)
+
+    with {:error, {kind, message}} <- Native.open(Config.to_native(config)) do
+      {:error, %Concord.Error{kind: kind, message: explain(kind, message, config)}}
+    end
+  end
+
   defp explain(:locked, message, config) do
     message <>
       "; only one process can hold #{config.data_dir}: " <>
-      "stop the other one, or give this one a directory of its own (config :concord, data_dir: ...)"
+      "stop the other one, or give this one a directory of its own (config :concord, data_dir: \"data/\#{node()}\")"
   end
 
   defp explain(_kind, message, _config), do: message

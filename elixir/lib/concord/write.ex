@@ -26,7 +26,7 @@ defmodule Concord.Write do
             receive do
               {^reference, answer} -> answer
             after
-              timeout -> give_up(slot, reference)
+              timeout -> give_up(slot, reference, :unknown_outcome)
             end
         end
     end
@@ -54,7 +54,7 @@ defmodule Concord.Write do
               receive do
                 {^reference, answer} -> answer
               after
-                timeout -> give_up(slot, reference)
+                timeout -> give_up(slot, reference, :unknown_outcome)
               end
 
             if answer == :ok, do: {:ok, result}, else: answer
@@ -62,10 +62,12 @@ defmodule Concord.Write do
     end
   end
 
-  # The write is on its way and may still happen. Either its answer never comes, or it is here in a moment.
-  defp give_up(slot, reference) do
+  @doc """
+  Gives up waiting: either the answer never comes, or it is here in a moment. A write is on its way and may still happen.
+  """
+  def give_up(slot, reference, error) do
     if Native.cancel(slot) do
-      {:error, :unknown_outcome}
+      {:error, error}
     else
       receive do
         {^reference, answer} -> answer
