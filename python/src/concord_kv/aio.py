@@ -17,6 +17,7 @@ await gives up the answer, not the write.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import itertools
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
@@ -41,6 +42,10 @@ STEPS_A_TURN = 256
 
 MOMENT_S = 0.001
 """What a read may take on the loop's thread: those that answer at once take microseconds."""
+
+WAIT_S_DEFAULT = 5.0
+WAIT_SLICE_S = 0.5
+"""Waiting until a node is ready: how long when nothing is said, and how long at once."""
 
 
 class AioDb:
@@ -389,7 +394,19 @@ class AioCluster:
 
     async def wait_ready(self, timeout: float | None = None) -> None:
         """Wait until this node serves. Raises TimedOutError, whose message says what is missing."""
-        await self._db._beside(lambda: self._cluster.wait_ready(timeout))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (WAIT_S_DEFAULT if timeout is None else timeout)
+        if timeout is not None and not timeout > WAIT_SLICE_S:
+            return await self._db._beside(lambda: self._cluster.wait_ready(timeout))
+        # In slices, so that a wait that was cancelled soon lets go of its thread.
+        while True:
+            left = end - loop.time()
+            slice_s = max(0.001, min(left, WAIT_SLICE_S))
+            try:
+                return await self._db._beside(functools.partial(self._cluster.wait_ready, slice_s))
+            except TimedOutError:
+                if left <= WAIT_SLICE_S:
+                    raise
 
     async def members(self) -> list[dict[str, Any]]:
         """Members of the cluster; see :meth:`concord_kv.Cluster.members`."""

@@ -109,7 +109,7 @@ class Cluster:
             return node
         if not isinstance(node, str):
             raise TypeError(f"a node is an int or a str, not {type(node).__name__}")
-        found = [member["node"] for member in self.members() if node in (member["name"], member["address"])]
+        found: list[int] = [member["node"] for member in self.members() if node in (member["name"], member["address"])]
         if not found:
             raise NotFoundError(f"no member is called {node!r}; db.cluster.members() lists them")
         if len(found) > 1:
@@ -138,8 +138,8 @@ def interruptible(call: Callable[[], T], unwanted: Callable[[T], object] | None 
         if unwanted is not None and answer.exception() is None:
             unwanted(answer.result())
 
-    threading.Thread(target=run, name="concord", daemon=True).start()
     try:
+        threading.Thread(target=run, name="concord", daemon=True).start()
         return answer.result()
     except KeyboardInterrupt:
         answer.add_done_callback(drop)
