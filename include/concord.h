@@ -13,7 +13,9 @@
  * - Keys are 1 to 1,024 bytes of any kind, values are CBOR (RFC 8949) of at most 16 MiB; the functions
  *   concord_value_* make and read the usual ones. Times are milliseconds.
  * - Every function may be called from any thread at any time unless it says otherwise.
- * - After fork() the child's inherited handles answer CONCORD_CLOSED; the parent's go on.
+ * - After fork() the child's inherited handles answer CONCORD_CLOSED, those of clients too; the parent's go on. A
+ *   server that forks its workers opens or connects in each of them.
+ * - Functions that may wait for the disk or for other nodes say so ("Blocks"); the *_async ones never wait.
  */
 
 

@@ -44,13 +44,6 @@ def forms_clusters():
 needs_clusters = pytest.mark.skipif(not forms_clusters(), reason="this library opens no sockets yet")
 
 
-@pytest.fixture(autouse=True)
-def no_cluster_environment(monkeypatch):
-    """Tests join what they say, whatever the environment says."""
-    for name in [name for name in os.environ if name.startswith("CONCORD_")]:
-        monkeypatch.delenv(name)
-
-
 # ---- options ----
 
 
