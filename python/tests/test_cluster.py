@@ -36,9 +36,13 @@ ALONE = {"listen": "127.0.0.1:0", "bootstrap_expect": 1, "cookie": COOKIE}
 
 
 def forms_clusters():
-    """Whether this library opens sockets and founds clusters."""
-    with concord_kv.open(**ALONE) as db:
-        return db.members()[0]["address"].startswith("127.0.0.1:")
+    """Whether this library opens sockets; one that fails to found a cluster of one fails the tests that need it."""
+    try:
+        with concord_kv.open(**ALONE) as db:
+            db.cluster.wait_ready(WAIT_S)
+            return db.members()[0]["address"] != ""
+    except ConcordError:
+        return True
 
 
 needs_clusters = pytest.mark.skipif(not forms_clusters(), reason="this library opens no sockets yet")

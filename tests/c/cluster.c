@@ -65,12 +65,12 @@ static uint64_t leader(const concord_db *db) {
   return id;
 }
 
-/* Whether this library forms clusters; says why a test is left out when it does not. */
+/* Whether this library opens sockets; says why a test is left out when it does not. */
 static int forms_clusters(const char *test) {
   concord_cluster_options cluster = alone();
   concord_db *db;
   if (open_with(&cluster, &db) != CONCORD_OK) return 1; /* the test itself says more */
-  int forms = members(db, "\"address\":\"127.0.0.1:") == 1;
+  int forms = concord_wait_ready(db, WAIT_MS) != CONCORD_OK || members(db, "\"address\":\"\"") == 0;
   OK(concord_close(db));
   if (!forms) printf("skipped %s: this library opens no sockets yet\n", test);
   return forms;
