@@ -13,7 +13,9 @@
  * - Keys are 1 to 1,024 bytes of any kind, values are CBOR (RFC 8949) of at most 16 MiB; the functions
  *   concord_value_* make and read the usual ones. Times are milliseconds.
  * - Every function may be called from any thread at any time unless it says otherwise.
- * - After fork() the child's inherited handles answer CONCORD_CLOSED; the parent's go on.
+ * - After fork() the child's inherited handles answer CONCORD_CLOSED, those of clients too; the parent's go on. A
+ *   server that forks its workers opens or connects in each of them.
+ * - Functions that may wait for the disk or for other nodes say so ("Blocks"); the *_async ones never wait.
  */
 
 
@@ -28,7 +30,10 @@
 #define CONCORD_VERSION "0.1.0"
 
 // First values of the option structs: everything as by default.
-#define CONCORD_OPEN_OPTIONS_INIT {sizeof(concord_open_options), 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define CONCORD_OPEN_OPTIONS_INIT {sizeof(concord_open_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL}
+#define CONCORD_CLUSTER_OPTIONS_INIT \
+  {sizeof(concord_cluster_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0}
+#define CONCORD_CLIENT_OPTIONS_INIT {sizeof(concord_client_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0}
 #define CONCORD_READ_OPTIONS_INIT {sizeof(concord_read_options), 0, 0, 0}
 #define CONCORD_WRITE_OPTIONS_INIT {sizeof(concord_write_options), 0, 0, 0, 0, 0, {NULL, 0}}
 #define CONCORD_SCAN_OPTIONS_INIT {sizeof(concord_scan_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0}
@@ -315,7 +320,28 @@ typedef int32_t concord_condition;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// An open store. Any number of threads may use it at once.
+// Whether a new member becomes a voter.
+enum concord_promote
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // As CONCORD_PROMOTE_AUTOMATIC.
+  CONCORD_PROMOTE_DEFAULT = 0,
+  // By itself, once it has caught up.
+  CONCORD_PROMOTE_AUTOMATIC = 1,
+  // Only by concord_cluster_promote(): until then it keeps a copy and does not vote.
+  CONCORD_PROMOTE_MANUAL = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum concord_promote concord_promote;
+#else
+typedef int32_t concord_promote;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// An open store, or a client of a cluster. Any number of threads may use it at once.
 typedef struct concord_db concord_db;
 
 // Takes the answers of asynchronous calls. Any number of threads may use it at once.
@@ -351,6 +377,49 @@ typedef struct {
   uint64_t ttl_ms;
 } concord_record;
 
+// What makes a store a member of a cluster: `cluster` of concord_open_options. Zero or NULL in a field means its
+// default. Texts are NUL-terminated UTF-8, borrowed until concord_open() returns.
+//
+// A new cluster forms once, by agreement of `bootstrap_expect` nodes that see each other and belong to none yet. Later
+// ones set it to 0, or leave it as it is: a cluster that exists is joined, not formed again.
+typedef struct {
+  // sizeof(concord_cluster_options)
+  size_t size;
+  // "host:port" on which other nodes and clients are served; port 0 takes any. Default: "127.0.0.1:7400".
+  const char *listen;
+  // "host:port" under which others reach this node. Default: `listen`.
+  const char *advertise;
+  // Name for people, up to 255 bytes. Default: the advertised address.
+  const char *name;
+  // "host:port,host:port": nodes that may be there already; a DNS name may stand for several. Default: none.
+  const char *seeds;
+  // Shared secret of all members, never sent. Default: the environment's CONCORD_COOKIE. There must be one.
+  const char *cookie;
+  // PEM file: certificate chain of this node. TLS needs all three files; without them nothing is encrypted, which is
+  // for trusted networks only.
+  const char *tls_certificate;
+  // PEM file: its private key, readable by its owner only.
+  const char *tls_private_key;
+  // PEM file: certificates of the authority that signs all members and clients.
+  const char *tls_authority;
+  // Not 0: a member's certificate must be valid for "<node id>.node.concord".
+  int32_t tls_verify_node_id;
+  // How many nodes found a new cluster together, 1 to 9; 0 joins an existing one only.
+  uint32_t bootstrap_expect;
+  // Not 0: nodes on the local network find each other by multicast.
+  int32_t multicast;
+  // UDP port of the multicast group. Default: 45,892.
+  uint32_t multicast_port;
+  // IPv4 address of the multicast group. Default: "239.255.67.79".
+  const char *multicast_group;
+  // Followers that hear nothing for this long elect a new leader, milliseconds, 100 to 60,000. Default: 200.
+  uint64_t election_timeout_ms;
+  // A concord_promote.
+  int32_t promote;
+  // Keep it 0.
+  uint32_t reserved;
+} concord_cluster_options;
+
 // Options of concord_open(). Zero in a field means its default.
 typedef struct {
   // sizeof(concord_open_options)
@@ -374,7 +443,38 @@ typedef struct {
   uint64_t expiry_interval_ms;
   // The log is compacted when it has grown by this many bytes, at least 1 MiB. Default: 64 MiB.
   uint64_t snapshot_log_bytes;
+  // What makes this store a member of a cluster. NULL: a store of one node without sockets, unless the environment
+  // says CONCORD_LISTEN.
+  const concord_cluster_options *cluster;
 } concord_open_options;
+
+// Options of concord_connect(). Zero or NULL in a field means its default. Texts are NUL-terminated UTF-8, borrowed
+// until concord_connect() returns.
+typedef struct {
+  // sizeof(concord_client_options)
+  size_t size;
+  // The cluster's shared secret, never sent. Default: the environment's CONCORD_COOKIE. There must be one.
+  const char *cookie;
+  // PEM file: certificate chain of this client. TLS needs all three files. Default: the environment's
+  // CONCORD_TLS_CERTIFICATE, CONCORD_TLS_PRIVATE_KEY and CONCORD_TLS_AUTHORITY, else no encryption.
+  const char *tls_certificate;
+  // PEM file: its private key, readable by its owner only.
+  const char *tls_private_key;
+  // PEM file: certificates of the authority that signs all members and clients.
+  const char *tls_authority;
+  // Not 0: a member's certificate must be valid for "<node id>.node.concord".
+  int32_t tls_verify_node_id;
+  // A concord_consistency: the level of reads that name none. Default: leader.
+  int32_t consistency;
+  // Longest wait for the first member to answer, milliseconds, at most 600,000. Default: 5,000.
+  uint64_t connect_timeout_ms;
+  // A concord_compression: how this client compresses what it writes. Default: zlib.
+  int32_t compression;
+  // 1 (fast) to 9 (small). Default: 6.
+  uint32_t compression_level;
+  // Values larger than this are compressed, bytes. Default: 1,024.
+  size_t compression_threshold_bytes;
+} concord_client_options;
 
 // Options of reads.
 typedef struct {
@@ -529,7 +629,8 @@ void concord_records_free(concord_record *records, size_t count);
 // - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
 //
 // Errors: CONCORD_LOCKED when the directory is open already, CONCORD_CORRUPT when what it holds is damaged (nothing
-// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read.
+// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read. A member of a cluster may still
+// look for the others when this returns: concord_wait_ready().
 concord_status concord_open(const char *data_dir,
                             const concord_open_options *options,
                             concord_db **out_db);
@@ -542,19 +643,133 @@ concord_status concord_open(const char *data_dir,
 // Not from within a concord_read_fn.
 concord_status concord_close(concord_db *db);
 
-// What the store is doing, as a JSON object: cluster, storage, node. Sizes are bytes.
+// What the store is doing, as a JSON object: cluster (id, state, ready, leader, term, ..., members), storage, node.
+// Sizes are bytes.
 //
 // - `out_json`: receives the text; free it with concord_buffer_free().
 //
-// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
-concord_status concord_status_json(const concord_db *db, concord_buffer *out_json);
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk; a client asks a member and may answer
+// CONCORD_TIMEOUT and CONCORD_CLUSTER_NOT_READY as well.
+concord_status concord_status_json(const concord_db *db,
+                                   concord_buffer *out_json);
 
-// The cluster's members, as a JSON array.
+// The cluster's members, as a JSON array of objects: node (its id), address, name, role, leader; and, as the leader told
+// last or null, matched_index, lag (entries behind the leader) and last_contact_ms.
 //
 // - `out_json`: receives the text; free it with concord_buffer_free().
 //
-// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
-concord_status concord_members_json(const concord_db *db, concord_buffer *out_json);
+// Errors and blocking: as concord_status_json().
+concord_status concord_members_json(const concord_db *db,
+                                    concord_buffer *out_json);
+
+// Reaches a cluster without being a member of it. The handle is used like one of concord_open(): the same verbs,
+// nothing kept here. It follows the leader, survives fail-over and spreads eventual reads over the members.
+//
+// - `addresses`: "host:port,host:port" of some members, NUL-terminated; the others are learned from them.
+// - `options`: NULL for the defaults.
+// - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
+//
+// Errors: CONCORD_UNAUTHORIZED when the cookie is not the cluster's, CONCORD_TIMEOUT when nobody answers in time,
+// CONCORD_CLUSTER_NOT_READY, CONCORD_INVALID_CONFIG. Blocks until a member has answered. After fork() the child
+// connects by itself, as with stores.
+concord_status concord_connect(const char *addresses,
+                               const concord_client_options *options,
+                               concord_db **out_db);
+
+// Whether this node serves: it belongs to a cluster, has caught up, and knows a leader that a majority follows. A
+// store without cluster is ready when it is open; a client is when it reaches a member.
+//
+// - `out_is_ready`: receives it; false on failure.
+//
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not block.
+concord_status concord_is_ready(const concord_db *db,
+                                bool *out_is_ready);
+
+// Waits until concord_is_ready() holds.
+//
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors: CONCORD_TIMEOUT when it takes longer (the message says what is missing), CONCORD_CLOSED,
+// CONCORD_INVALID_CONFIG. Blocks.
+concord_status concord_wait_ready(const concord_db *db, uint64_t timeout_ms);
+
+// Whether reads at this level answer without waiting for the network. Programs that must not block take
+// concord_get_async() when they do not. An error at once is an answer as well, so a closed handle says true.
+//
+// - `consistency`: a concord_consistency.
+//
+// Costs less than a read. What it says may be over a moment later.
+bool concord_reads_at_once(const concord_db *db, int32_t consistency);
+
+// Takes a node in that listens at an address and belongs to no cluster yet: as a learner first, promoted when it has
+// caught up. Nodes that were opened with `seeds` do this by themselves.
+//
+// - `address`: "host:port", NUL-terminated.
+// - `timeout_ms`: 0 is 5,000.
+// - `out_node_id`: receives its node id; may be NULL.
+//
+// Any member and any client can be asked, as for all concord_cluster_*: they block until the change is committed and
+// answer CONCORD_CLUSTER_NOT_READY when there is no majority, CONCORD_TIMEOUT, CONCORD_UNKNOWN_OUTCOME when no answer
+// came in time (look at concord_members_json()), CONCORD_CLOSED, CONCORD_INVALID_CONFIG for wrong arguments. Errors
+// beside those: CONCORD_CLUSTER_NOT_READY when the node cannot be reached, CONCORD_INVALID_CONFIG when it belongs to
+// another cluster.
+concord_status concord_cluster_add(const concord_db *db,
+                                   const char *address,
+                                   uint64_t timeout_ms,
+                                   uint64_t *out_node_id);
+
+// Makes a learner that has caught up a voter.
+//
+// - `node_id`: as in concord_members_json().
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors beside those named at concord_cluster_add(): CONCORD_NOT_FOUND when it is no member,
+// CONCORD_CLUSTER_NOT_READY while it lags behind.
+concord_status concord_cluster_promote(const concord_db *db, uint64_t node_id, uint64_t timeout_ms);
+
+// Removes a member for good, whether it runs or not. It is told, stops serving, and can come back only with an empty
+// data directory.
+//
+// - `node_id`: as in concord_members_json().
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors beside those named at concord_cluster_add(): CONCORD_NOT_FOUND when it is no member, CONCORD_INVALID_CONFIG
+// for the last voter.
+concord_status concord_cluster_remove(const concord_db *db,
+                                      uint64_t node_id,
+                                      uint64_t timeout_ms);
+
+// Puts a learner that has caught up in the place of a voter, in one step: the way back for a node that lost its disk.
+//
+// - `old_node_id`, `new_node_id`: as in concord_members_json().
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors beside those named at concord_cluster_add(): CONCORD_NOT_FOUND when one of them is no member,
+// CONCORD_CLUSTER_NOT_READY while the new one lags behind.
+concord_status concord_cluster_replace(const concord_db *db,
+                                       uint64_t old_node_id,
+                                       uint64_t new_node_id,
+                                       uint64_t timeout_ms);
+
+// Hands leadership to a voter.
+//
+// - `node_id`: as in concord_members_json(); 0: the one that is furthest.
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors beside those named at concord_cluster_add(): CONCORD_NOT_FOUND when it is no voter,
+// CONCORD_CLUSTER_NOT_READY when it did not take over.
+concord_status concord_cluster_transfer_leadership(const concord_db *db,
+                                                   uint64_t node_id,
+                                                   uint64_t timeout_ms);
+
+// Leaves the cluster for good: hands leadership over and is removed from the members. Close the store afterwards.
+// Stopping for a while needs only concord_close().
+//
+// - `timeout_ms`: 0 is 5,000.
+//
+// Errors beside those named at concord_cluster_add(): CONCORD_INVALID_CONFIG for the last voter.
+concord_status concord_cluster_leave(const concord_db *db,
+                                     uint64_t timeout_ms);
 
 // Reads a value.
 //
@@ -563,7 +778,8 @@ concord_status concord_members_json(const concord_db *db, concord_buffer *out_js
 // - `out_value`: receives a copy of the encoded value; free it with concord_buffer_free().
 //
 // Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT,
-// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. A local read, which neither blocks nor locks.
+// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
+// read, which neither blocks nor locks; otherwise it waits for another node, at most as long as `options` say.
 concord_status concord_get(const concord_db *db,
                            concord_bytes key,
                            const concord_read_options *options,
@@ -816,7 +1032,8 @@ concord_status concord_queue_close(concord_queue *queue);
 // Frees what a completion holds and empties it. NULL and an empty completion are fine, so is freeing twice.
 void concord_completion_free(concord_completion *completion);
 
-// Reads a value. All asynchronous calls return at once: CONCORD_OK means that exactly one completion with `tag` will
+// Reads a value without ever blocking, also where concord_reads_at_once() says false. All asynchronous calls return at
+// once: CONCORD_OK means that exactly one completion with `tag` will
 // arrive; any other status means that none will. Arguments are borrowed only until the call returns.
 //
 // Errors at once: wrong arguments, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or

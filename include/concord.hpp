@@ -9,12 +9,19 @@
 // - What is missing is an empty std::optional; everything that went wrong is a concord::Error.
 // - Keys are bytes: std::string_view of any content. Values are encoded (CBOR): concord::Value owns one.
 // - A Db may be used by any number of threads at once; a Scan by one.
+//
+//   concord::ClusterOptions cluster;              // a member of a cluster
+//   cluster.seeds = "node1:7400,node2:7400", cluster.bootstrap_expect = 3, cluster.cookie = secret;
+//   concord::Db member("data", cluster);
+//   member.cluster().wait_ready(30s);
+//   concord::Db client = concord::Db::connect("node1:7400,node2:7400", options);  // the same verbs from outside
 #ifndef CONCORD_HPP
 #define CONCORD_HPP
 
 #include "concord.h"
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -69,6 +76,11 @@ inline std::uint64_t milliseconds(Ttl ttl) {
   if (!ttl) return 0;
   if (ttl->count() <= 0) throw Error(CONCORD_INVALID_TTL, "a TTL is a positive duration");
   return static_cast<std::uint64_t>(ttl->count());
+}
+
+// Less than zero is the shortest wait, not the default that 0 stands for.
+inline std::uint64_t waiting(std::chrono::milliseconds timeout) noexcept {
+  return timeout.count() < 0 ? 1 : static_cast<std::uint64_t>(timeout.count());
 }
 
 inline Ttl ttl_of(std::uint64_t ttl_ms) {
@@ -325,7 +337,121 @@ class Queue {
   concord_queue *queue_;
 };
 
-// An open store.
+// Files of TLS (PEM): all three or none.
+struct Tls {
+  std::string certificate = {};
+  std::string private_key = {};  // readable by its owner only
+  std::string authority = {};
+  bool verify_node_id = false;
+};
+
+// What makes a store a member of a cluster; what is empty or zero takes its default, as concord_cluster_options says.
+struct ClusterOptions {
+  std::string listen = {};
+  std::string advertise = {};
+  std::string name = {};
+  std::string seeds = {};  // "host:port,host:port"
+  std::string cookie = {};
+  Tls tls = {};
+  unsigned bootstrap_expect = 0;
+  bool multicast = false;
+  std::string multicast_group = {};
+  std::uint16_t multicast_port = 0;
+  std::chrono::milliseconds election_timeout = {};
+  bool promote = true;
+
+  // Borrows from this object.
+  concord_cluster_options raw() const {
+    concord_cluster_options raw = CONCORD_CLUSTER_OPTIONS_INIT;
+    raw.listen = listen.c_str();
+    raw.advertise = advertise.c_str();
+    raw.name = name.c_str();
+    raw.seeds = seeds.c_str();
+    raw.cookie = cookie.c_str();
+    raw.tls_certificate = tls.certificate.c_str();
+    raw.tls_private_key = tls.private_key.c_str();
+    raw.tls_authority = tls.authority.c_str();
+    raw.tls_verify_node_id = tls.verify_node_id;
+    raw.bootstrap_expect = bootstrap_expect;
+    raw.multicast = multicast;
+    raw.multicast_port = multicast_port;
+    raw.multicast_group = multicast_group.c_str();
+    raw.election_timeout_ms = detail::waiting(election_timeout);
+    raw.promote = promote ? CONCORD_PROMOTE_AUTOMATIC : CONCORD_PROMOTE_MANUAL;
+    return raw;
+  }
+};
+
+// How to reach a cluster from outside; what is empty or zero takes its default, as concord_client_options says.
+struct ClientOptions {
+  std::string cookie = {};
+  Tls tls = {};
+  std::chrono::milliseconds connect_timeout = {};
+  concord_consistency consistency = CONCORD_CONSISTENCY_DEFAULT;
+  concord_compression compression = CONCORD_COMPRESSION_DEFAULT;
+  unsigned compression_level = 0;
+  std::size_t compression_threshold_bytes = 0;
+
+  // Borrows from this object.
+  concord_client_options raw() const {
+    concord_client_options raw = CONCORD_CLIENT_OPTIONS_INIT;
+    raw.cookie = cookie.c_str();
+    raw.tls_certificate = tls.certificate.c_str();
+    raw.tls_private_key = tls.private_key.c_str();
+    raw.tls_authority = tls.authority.c_str();
+    raw.tls_verify_node_id = tls.verify_node_id;
+    raw.consistency = consistency;
+    raw.connect_timeout_ms = detail::waiting(connect_timeout);
+    raw.compression = compression;
+    raw.compression_level = compression_level;
+    raw.compression_threshold_bytes = compression_threshold_bytes;
+    return raw;
+  }
+};
+
+// Who the members are and who leads. Borrows its Db. A timeout of zero is 5 seconds; all but is_ready() block.
+class Cluster {
+ public:
+  using Timeout = std::chrono::milliseconds;
+
+  explicit Cluster(concord_db *db) noexcept : db_(db) {}
+
+  // Whether this node serves.
+  bool is_ready() const {
+    bool is_ready = false;
+    detail::check(concord_is_ready(db_, &is_ready));
+    return is_ready;
+  }
+  // Throws CONCORD_TIMEOUT, whose words say what is missing.
+  void wait_ready(Timeout timeout = {}) const { detail::check(concord_wait_ready(db_, detail::waiting(timeout))); }
+
+  // Takes a node in and gives its id.
+  std::uint64_t add(const std::string &address, Timeout timeout = {}) {
+    std::uint64_t node_id = 0;
+    detail::check(concord_cluster_add(db_, address.c_str(), detail::waiting(timeout), &node_id));
+    return node_id;
+  }
+  void promote(std::uint64_t node_id, Timeout timeout = {}) {
+    detail::check(concord_cluster_promote(db_, node_id, detail::waiting(timeout)));
+  }
+  void remove(std::uint64_t node_id, Timeout timeout = {}) {
+    detail::check(concord_cluster_remove(db_, node_id, detail::waiting(timeout)));
+  }
+  void replace(std::uint64_t old_node_id, std::uint64_t new_node_id, Timeout timeout = {}) {
+    detail::check(concord_cluster_replace(db_, old_node_id, new_node_id, detail::waiting(timeout)));
+  }
+  // To this voter, or to the one that is furthest.
+  void transfer_leadership(std::optional<std::uint64_t> node_id = {}, Timeout timeout = {}) {
+    detail::check(concord_cluster_transfer_leadership(db_, node_id.value_or(0), detail::waiting(timeout)));
+  }
+  // For good; close the Db afterwards.
+  void leave(Timeout timeout = {}) { detail::check(concord_cluster_leave(db_, detail::waiting(timeout))); }
+
+ private:
+  concord_db *db_;
+};
+
+// An open store, or a client of a cluster.
 class Db {
  public:
   // In memory, or where the environment's CONCORD_DATA_DIR says.
@@ -333,6 +459,23 @@ class Db {
   explicit Db(const std::string &data_dir) : Db(data_dir.c_str(), nullptr) {}
   Db(const std::string &data_dir, const concord_open_options &options) : Db(data_dir.c_str(), &options) {}
   explicit Db(const concord_open_options &options) : Db(nullptr, &options) {}
+  // A member of a cluster; an empty directory is a store in memory.
+  Db(const std::string &data_dir, const ClusterOptions &cluster,
+     const concord_open_options &options = CONCORD_OPEN_OPTIONS_INIT)
+      : db_(nullptr) {
+    concord_cluster_options raw = cluster.raw();
+    concord_open_options all = options;
+    all.cluster = &raw;
+    detail::check(concord_open(data_dir.empty() ? nullptr : data_dir.c_str(), &all, &db_));
+  }
+
+  // Reaches a cluster without being a member of it: "host:port,host:port" of some members.
+  static Db connect(const std::string &addresses, const ClientOptions &options = {}) {
+    concord_client_options raw = options.raw();
+    concord_db *db = nullptr;
+    detail::check(concord_connect(addresses.c_str(), &raw, &db));
+    return Db(db);
+  }
 
   Db(Db &&other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
   Db &operator=(Db &&other) noexcept { return std::swap(db_, other.db_), *this; }
@@ -458,10 +601,18 @@ class Db {
     return Queue(queue);
   }
 
+  // Borrows this object.
+  Cluster cluster() const noexcept { return Cluster(db_); }
+  // Whether reads at this level answer without waiting for the network.
+  bool reads_at_once(concord_consistency consistency = CONCORD_CONSISTENCY_DEFAULT) const noexcept {
+    return concord_reads_at_once(db_, consistency);
+  }
+
   std::string status_json() const { return printed(concord_status_json); }
   std::string members_json() const { return printed(concord_members_json); }
 
  private:
+  explicit Db(concord_db *db) noexcept : db_(db) {}
   Db(const char *data_dir, const concord_open_options *options) : db_(nullptr) {
     detail::check(concord_open(data_dir, options, &db_));
   }

@@ -1,6 +1,6 @@
 /*
  * native.h: what the C files of concord_kv._native share. One file a noun: errors, value_encode, value_decode,
- * value_times, keys, store, reads, writes, calls, queue.
+ * value_times, arguments, request, store, cluster, reads, scan, queue.
  *
  * Invariants
  * - Limited API of CPython 3.10: one binary serves every later version.
@@ -134,13 +134,14 @@ extern unsigned fork_generation;
 int fork_init(void);
 PyObject *raise_forked(void);
 
-/* request.c: a write, ready to be handed to the library. */
-typedef enum { PUT, DELETE, INCREMENT, TOUCH, PUT_MANY, DELETE_MANY, TOUCH_MANY } verb;
+/* request.c: a write, or a read that must not block, ready to be handed to the library. */
+typedef enum { PUT, DELETE, INCREMENT, TOUCH, PUT_MANY, DELETE_MANY, TOUCH_MANY, GET_RECORD } verb;
 
 typedef struct {
     verb verb;
     concord_bytes key;
-    concord_write_options options;
+    concord_write_options options; /* of a read its timeout only */
+    int32_t consistency;
     int64_t by, initial;
     uint64_t ttl_ms;
     size_t count;
@@ -158,6 +159,8 @@ uint64_t now_ms(void);
 /* The message of a request that gave up. */
 #define OVERDUE "no answer in time; the write may or may not have happened, read before trying again"
 
+#define OVERDUE_READ "no answer in time; try again"
+
 /* Builds a request from Python arguments. Always to be ended with request_free, also after -1. */
 typedef int (*request_builder)(request *r, size_t value_bytes_max, arguments given);
 
@@ -171,12 +174,13 @@ int build_touch(request *r, size_t value_bytes_max, arguments given);
 int build_put_many(request *r, size_t value_bytes_max, arguments given);
 int build_delete_many(request *r, size_t value_bytes_max, arguments given);
 int build_touch_many(request *r, size_t value_bytes_max, arguments given);
+int build_get_record(request *r, size_t value_bytes_max, arguments given);
 /* The items of a bulk operation as a new list of at most 500. */
 PyObject *batch(PyObject *items);
 void request_init(request *r, verb which);
 void request_free(request *r);
 concord_status request_submit(const request *r, concord_queue *queue, uint64_t tag);
-/* What a completed write answers in Python; raises when it failed. */
+/* What a completed call answers in Python; raises when it failed. */
 PyObject *answer_of(verb which, const concord_completion *completion);
 
 /* store.c */
@@ -187,6 +191,8 @@ typedef struct {
     concord_db *db; /* NULL once closed */
     unsigned generation;
     size_t value_bytes_max;
+    bool may_wait;  /* reads may have to ask other nodes */
+    bool is_client; /* nothing is here: scans ask as well */
     /* Completion queues of blocking calls, kept for the next ones. */
     concord_queue *idle[IDLE_QUEUES];
     int idle_count;
@@ -202,6 +208,23 @@ static inline bool store_usable(const store *s) {
 }
 
 int store_init_type(PyObject *module);
+/* A store that is closed still. */
+store *store_allocate(PyTypeObject *type);
+/* Reads one key by way of a completion queue, waiting without the GIL: 1 there, 0 not there, -1 with an exception. */
+int store_read_waiting(store *s, concord_bytes key, const concord_read_options *options, concord_completion *out);
+
+/* cluster.c */
+enum { CLUSTER_PROMOTE, CLUSTER_REMOVE, CLUSTER_REPLACE, CLUSTER_TRANSFER_LEADERSHIP, CLUSTER_LEAVE };
+
+/* What _native.Store takes as `cluster`, borrowing from it. 0, or -1 with an exception set. */
+int cluster_of_tuple(PyObject *tuple, concord_cluster_options *options);
+PyObject *store_connect(PyObject *type, PyObject *args);
+PyObject *store_is_ready(PyObject *self, PyObject *unused);
+PyObject *store_wait_ready(PyObject *self, PyObject *timeout);
+PyObject *store_reads_at_once(PyObject *self, PyObject *consistency);
+PyObject *store_cluster_add(PyObject *self, PyObject *args);
+PyObject *store_cluster_change(PyObject *self, PyObject *args);
+int cluster_init(PyObject *module);
 
 /* reads.c: a record that the library lends to lend(), made into an object when it was given back. */
 typedef struct {
@@ -214,14 +237,16 @@ typedef struct {
     size_t first_len;
 } lent;
 
-/* Reads that wait at all wait no longer than this with the GIL, and in slices of SLICE_MS without it. */
+/* Reads that wait at all wait no longer than this with the GIL, and in slices without it. */
 #define READ_MS_INLINE 1
 #define SLICE_MS 100
+/* Where a slice begins the work again, each is twice as long as the one before, so that slow networks get there. */
+#define SLICE_MS_MAX 800
 
-/* How long a waiting read goes on; `options` is for its next slice. */
+/* How long waiting goes on; `options` is for its next slice. */
 typedef struct {
     concord_read_options options;
-    uint64_t deadline_ms;
+    uint64_t deadline_ms, slice_ms;
 } patience;
 
 patience patience_of(const concord_read_options *options);
@@ -230,6 +255,8 @@ bool patience_left(patience *p);
 
 /* A concord_read_fn; `context` is an array of lent. */
 void lend(void *context, size_t index, concord_bytes value, uint64_t revision, uint64_t ttl_ms);
+/* A completed read as a Record. */
+PyObject *record_of(const concord_completion *completion);
 /* The value that was lent, as a new reference; frees what was copied. */
 PyObject *lent_value(lent *l);
 /* Value, revision and TTL as a Record. */

@@ -1,11 +1,11 @@
 /*
- * queue.c: Queue, the asyncio side of a store: writes that answer with a future of one event loop.
+ * queue.c: Queue, the asyncio side of a store: calls that answer with a future of one event loop.
  *
  * - Every call under way has a slot that holds its future; the slot's number is the call's tag.
  * - The loop watches the queue's descriptor and calls drain(), which settles futures on the loop's thread. A future
  *   that was cancelled meanwhile is left alone; its write goes on.
  * - While calls are under way, `arm` was called and a timer of the loop calls expire() now and then: who waited too
- *   long gets unknown_outcome. The slot stays taken until the answer comes, because its number is still in use.
+ *   long gets unknown_outcome, or timeout for a read. The slot stays taken until the answer comes, because its number is still in use.
  */
 #include "native.h"
 
@@ -229,11 +229,14 @@ static PyObject *queue_drain(PyObject *self, PyObject *unused) {
 }
 
 /* Tells the future in a slot that nobody will hear of its call any more. The slot stays taken. */
-static void give_up(queue *q, size_t at, const char *message) {
+static void give_up(queue *q, size_t at, concord_status of_read, const char *message) {
     PyObject *future = q->slots[at].future;
+    bool is_read = q->slots[at].verb == GET_RECORD;
     concord_completion lost;
     memset(&lost, 0, sizeof lost);
-    lost.status = CONCORD_UNKNOWN_OUTCOME;
+    lost.status = is_read ? of_read : CONCORD_UNKNOWN_OUTCOME;
+    if (is_read)
+        message = of_read == CONCORD_TIMEOUT ? OVERDUE_READ : "the store was closed";
     lost.message = (concord_buffer){(uint8_t *)message, strlen(message)};
     q->slots[at].future = NULL;
     if (settle(future, q->slots[at].verb, &lost) < 0)
@@ -247,7 +250,7 @@ static PyObject *queue_expire(PyObject *self, PyObject *unused) {
     (void)unused;
     for (size_t i = 0; i < q->slots_used; i++)
         if (q->slots[i].future != NULL && now >= q->slots[i].deadline_ms)
-            give_up(q, i, OVERDUE);
+            give_up(q, i, CONCORD_TIMEOUT, OVERDUE);
     q->is_armed = q->in_flight > 0 && q->queue != NULL;
     return PyBool_FromLong(q->is_armed);
 }
@@ -262,7 +265,7 @@ static PyObject *queue_close(PyObject *self, PyObject *unused) {
     close_handle(q);
     for (size_t i = 0; i < q->slots_used; i++)
         if (q->slots[i].future != NULL)
-            give_up(q, i, "the store was closed before the answer came; read before trying again");
+            give_up(q, i, CONCORD_CLOSED, "the store was closed before the answer came; read before trying again");
     q->in_flight = 0;
     Py_RETURN_NONE;
 }
@@ -293,6 +296,7 @@ START_METHOD(touch)
 START_METHOD(put_many)
 START_METHOD(delete_many)
 START_METHOD(touch_many)
+START_METHOD(get_record)
 
 #define VERB(name) \
     {#name, (PyCFunction)(void (*)(void))queue_##name, METH_FASTCALL | METH_KEYWORDS, \
@@ -310,6 +314,7 @@ int queue_init_type(PyObject *module) {
         VERB(put_many),
         VERB(delete_many),
         VERB(touch_many),
+        VERB(get_record),
         {"drain", queue_drain, METH_NOARGS, "drain()\n--\n\nSettles the futures of all calls that were answered."},
         {"expire", queue_expire, METH_NOARGS,
          "expire()\n--\n\nGives up on calls that waited too long; whether others are still under way."},
@@ -322,7 +327,7 @@ int queue_init_type(PyObject *module) {
         {NULL, NULL, NULL, NULL, NULL},
     };
     static PyType_Slot slots[] = {
-        {Py_tp_doc, "Writes of one store that answer with futures of one event loop."},
+        {Py_tp_doc, "Calls of one store that answer with futures of one event loop."},
         {Py_tp_new, queue_new},
         {Py_tp_dealloc, queue_dealloc},
         {Py_tp_traverse, queue_traverse},

@@ -1,7 +1,7 @@
 /*
  * reads.c: reads of single and several keys. Local reads take less time than handing over the GIL, so they keep it.
- * A read that turns out to have to wait for others is begun again without it, in slices between which signals are
- * handled.
+ * A read that has to wait for other nodes gives it away: of a single key by way of a completion queue, of several in
+ * slices; in between signals are handled.
  *
  * The library lends a record to a callback. A scalar becomes its object right there; anything larger in shape is
  * copied out and decoded when the record was given back, because decoding it may run Python code.
@@ -51,10 +51,18 @@ PyObject *lent_record(lent *l) {
     return value == NULL ? NULL : PyObject_CallFunction(g.record, "NKN", value, l->revision, ttl_to_object(l->ttl_ms));
 }
 
+PyObject *record_of(const concord_completion *completion) {
+    lent l = {0};
+    lend(&l, 0, (concord_bytes){completion->value.data, completion->value.len}, completion->revision,
+         completion->ttl_ms);
+    return lent_record(&l);
+}
+
 patience patience_of(const concord_read_options *options) {
     patience p = {.options = CONCORD_READ_OPTIONS_INIT};
     if (options != NULL)
         p.options = *options;
+    p.slice_ms = SLICE_MS;
     p.deadline_ms = now_ms() + (p.options.timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : p.options.timeout_ms);
     return p;
 }
@@ -64,7 +72,8 @@ bool patience_left(patience *p) {
     if (now >= p->deadline_ms || PyErr_CheckSignals() < 0)
         return false;
     uint64_t left = p->deadline_ms - now;
-    p->options.timeout_ms = left < SLICE_MS ? left : SLICE_MS;
+    p->options.timeout_ms = left < p->slice_ms ? left : p->slice_ms;
+    p->slice_ms = p->slice_ms * 2 < SLICE_MS_MAX ? p->slice_ms * 2 : SLICE_MS_MAX;
     return true;
 }
 
@@ -77,19 +86,6 @@ static PyObject *missing(PyObject *key) {
     return NULL;
 }
 
-/* One slice of a read that waits, without the GIL; it copies what it reads. */
-static concord_status slice_of_record(const store *s, concord_bytes key, const concord_read_options *options, lent *l) {
-    concord_record record;
-    concord_status status;
-    Py_BEGIN_ALLOW_THREADS
-    status = concord_get_record(s->db, key, options, &record);
-    Py_END_ALLOW_THREADS
-    if (status == CONCORD_OK && l != NULL)
-        lend(l, 0, (concord_bytes){record.value.data, record.value.len}, record.revision, record.ttl_ms);
-    concord_record_free(&record);
-    return status;
-}
-
 /* Reads one key: 1 there, 0 not there, -1 with an exception set. Without `l` it only looks whether it is there. */
 static int read_key(PyObject *self, PyObject *key, const concord_read_options *options, lent *l) {
     static const concord_read_options defaults = CONCORD_READ_OPTIONS_INIT;
@@ -98,17 +94,20 @@ static int read_key(PyObject *self, PyObject *key, const concord_read_options *o
     if (!store_usable(s) || key_of_object(key, &bytes) < 0)
         return -1;
     concord_read_options hurried = options == NULL ? defaults : *options;
+    concord_status status = CONCORD_TIMEOUT;
     hurried.timeout_ms = READ_MS_INLINE;
-    concord_status status = concord_read(s->db, bytes, &hurried, l == NULL ? NULL : lend, l);
+    if (!s->may_wait || concord_reads_at_once(s->db, hurried.consistency))
+        status = concord_read(s->db, bytes, &hurried, l == NULL ? NULL : lend, l);
     if (status == CONCORD_TIMEOUT) {
-        patience p = patience_of(options);
-        while (status == CONCORD_TIMEOUT && patience_left(&p)) {
-            if (!store_usable(s))
-                return -1;
-            status = slice_of_record(s, bytes, &p.options, l);
-        }
-        if (PyErr_Occurred())
+        concord_completion completion;
+        int there = store_read_waiting(s, bytes, options == NULL ? &defaults : options, &completion);
+        if (there < 0)
             return -1;
+        if (there == 1 && l != NULL)
+            lend(l, 0, (concord_bytes){completion.value.data, completion.value.len}, completion.revision,
+                 completion.ttl_ms);
+        concord_completion_free(&completion);
+        return there;
     }
     if (status == CONCORD_OK)
         return 1;
@@ -229,8 +228,10 @@ static concord_status slice_of_records(const store *s, const concord_bytes *keys
 static int read_several(store *s, const concord_bytes *keys, size_t count, const concord_read_options *options,
                         lent *lents) {
     concord_read_options hurried = *options;
+    concord_status status = CONCORD_TIMEOUT;
     hurried.timeout_ms = READ_MS_INLINE;
-    concord_status status = concord_read_many(s->db, keys, count, &hurried, lend, lents);
+    if (!s->may_wait || concord_reads_at_once(s->db, hurried.consistency))
+        status = concord_read_many(s->db, keys, count, &hurried, lend, lents);
     if (status == CONCORD_TIMEOUT) {
         patience p = patience_of(options);
         while (status == CONCORD_TIMEOUT && patience_left(&p)) {

@@ -1,5 +1,5 @@
 /*
- * request.c: one write, from Python arguments to the library and from its completion back to Python. Blocking calls
+ * request.c: one call, from Python arguments to the library and from its completion back to Python. Blocking calls
  * (store.c) and asyncio (queue.c) share it, so that both faces mean the same.
  */
 #include "native.h"
@@ -11,6 +11,7 @@ void request_init(request *r, verb which) {
     r->verb = which;
     r->key = (concord_bytes){NULL, 0};
     r->options = (concord_write_options)CONCORD_WRITE_OPTIONS_INIT;
+    r->consistency = CONCORD_CONSISTENCY_DEFAULT;
     r->by = 1;
     r->initial = 0;
     r->ttl_ms = 0;
@@ -320,8 +321,29 @@ int build_touch_many(request *r, size_t value_bytes_max, arguments given) {
     return result;
 }
 
+int build_get_record(request *r, size_t value_bytes_max, arguments given) {
+    static const char *const names[] = {"key", "consistency", "timeout", NULL};
+    PyObject *in[3];
+    (void)value_bytes_max;
+    request_init(r, GET_RECORD);
+    return sort_arguments("get_record", names, 1, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0 ||
+                   consistency_of_object(in[1], &r->consistency) < 0 ||
+                   timeout_of_object(in[2], &r->options.timeout_ms) < 0
+               ? -1
+               : 0;
+}
+
+static concord_status submit_read(const request *r, concord_queue *queue, uint64_t tag) {
+    concord_read_options options = CONCORD_READ_OPTIONS_INIT;
+    options.consistency = r->consistency;
+    options.timeout_ms = r->options.timeout_ms;
+    return concord_get_async(queue, r->key, &options, tag);
+}
+
 concord_status request_submit(const request *r, concord_queue *queue, uint64_t tag) {
     switch (r->verb) {
+    case GET_RECORD:
+        return submit_read(r, queue, tag);
     case PUT:
         return concord_put_async(queue, r->key, (concord_bytes){r->value.data, r->value.len}, &r->options, tag);
     case DELETE:
@@ -342,6 +364,8 @@ concord_status request_submit(const request *r, concord_queue *queue, uint64_t t
 PyObject *answer_of(verb which, const concord_completion *completion) {
     if (completion->status != CONCORD_OK)
         return raise_message(completion->status, (const char *)completion->message.data, completion->message.len);
+    if (which == GET_RECORD)
+        return record_of(completion);
     if (which == INCREMENT)
         return PyLong_FromLongLong(completion->integer);
     if (which != TOUCH_MANY)

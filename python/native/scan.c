@@ -15,6 +15,8 @@ typedef struct {
     concord_scan *scan; /* NULL once ended */
     unsigned generation;
     int kind;
+    bool may_wait; /* the next step may ask another node */
+    bool is_stepping;
 } scan;
 
 static PyTypeObject *scan_type;
@@ -56,9 +58,12 @@ static int bound_of(PyObject *object, concord_bytes *bound) {
 /* Opens a scan; a barrier that takes longer than a moment is waited for without the GIL. */
 static int open_scan(store *s, concord_scan_options *options, concord_scan **out) {
     concord_read_options reading = CONCORD_READ_OPTIONS_INIT;
+    concord_status status = CONCORD_TIMEOUT;
     reading.timeout_ms = options->timeout_ms;
     options->timeout_ms = READ_MS_INLINE;
-    concord_status status = concord_scan_open(s->db, options, out);
+    *out = NULL;
+    if (!s->may_wait || concord_reads_at_once(s->db, options->consistency))
+        status = concord_scan_open(s->db, options, out);
     if (status == CONCORD_TIMEOUT) {
         patience p = patience_of(&reading);
         while (status == CONCORD_TIMEOUT && patience_left(&p)) {
@@ -77,12 +82,13 @@ static int open_scan(store *s, concord_scan_options *options, concord_scan **out
 
 PyObject *store_scan(PyObject *self, PyObject *args) {
     store *s = (store *)self;
-    PyObject *prefix, *start, *stop, *consistency;
+    PyObject *prefix, *start, *stop, *consistency, *timeout = NULL;
     concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
     int kind;
-    if (!PyArg_ParseTuple(args, "OOOOi:_scan", &prefix, &start, &stop, &consistency, &kind) || !store_usable(s) ||
+    if (!PyArg_ParseTuple(args, "OOOOi|O:_scan", &prefix, &start, &stop, &consistency, &kind, &timeout) || !store_usable(s) ||
         bound_of(prefix, &options.prefix) < 0 || bound_of(start, &options.start) < 0 ||
-        bound_of(stop, &options.end) < 0 || consistency_of_object(consistency, &options.consistency) < 0)
+        bound_of(stop, &options.end) < 0 || consistency_of_object(consistency, &options.consistency) < 0 ||
+        timeout_of_object(timeout, &options.timeout_ms) < 0)
         return NULL;
     allocfunc allocate = (allocfunc)PyType_GetSlot(scan_type, Py_tp_alloc);
     scan *made = (scan *)allocate(scan_type, 0);
@@ -91,6 +97,8 @@ PyObject *store_scan(PyObject *self, PyObject *args) {
     made->scan = NULL;
     made->generation = fork_generation;
     made->kind = kind;
+    made->may_wait = s->is_client;
+    made->is_stepping = false;
     if (open_scan(s, &options, &made->scan) < 0)
         Py_CLEAR(made);
     return (PyObject *)made;
@@ -114,6 +122,19 @@ static PyObject *entry(scan *s, const concord_item *item) {
     return pair;
 }
 
+/* One step. A client's may wait for another node: without the GIL, and other threads are refused meanwhile. */
+static concord_status step(scan *s, concord_item *item) {
+    concord_status status;
+    if (!s->may_wait)
+        return concord_scan_next(s->scan, item);
+    s->is_stepping = true;
+    Py_BEGIN_ALLOW_THREADS
+    status = concord_scan_next(s->scan, item);
+    Py_END_ALLOW_THREADS
+    s->is_stepping = false;
+    return status;
+}
+
 static PyObject *scan_next(PyObject *self) {
     scan *s = (scan *)self;
     concord_item item;
@@ -121,7 +142,11 @@ static PyObject *scan_next(PyObject *self) {
         return raise_forked();
     if (s->scan == NULL)
         return NULL;
-    concord_status status = concord_scan_next(s->scan, &item);
+    if (s->is_stepping) {
+        PyErr_SetString(PyExc_ValueError, "another thread walks this iterator now");
+        return NULL;
+    }
+    concord_status status = step(s, &item);
     if (status == CONCORD_OK)
         return entry(s, &item);
     end(s);

@@ -1,12 +1,13 @@
 /*
- * store.c: Store, the class behind concord_kv.Db: opening, closing and the blocking writes.
+ * store.c: Store, the class behind concord_kv.Db: opening, closing and the calls that block.
  *
- * A blocking write is submitted to a completion queue and waited for in slices without the GIL, so that signals
+ * A blocking call is submitted to a completion queue and waited for in slices without the GIL, so that signals
  * (KeyboardInterrupt) are handled while it waits. An interrupted call closes its queue; its answer goes nowhere.
  */
 #include "native.h"
 
 #include <sched.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SPINS 64
@@ -15,17 +16,35 @@
 
 /* ---- opening and closing ---- */
 
+store *store_allocate(PyTypeObject *type) {
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    store *s = (store *)allocate(type, 0);
+    if (s == NULL)
+        return NULL;
+    s->db = NULL;
+    s->idle_count = 0;
+    s->generation = fork_generation;
+    s->may_wait = s->is_client = false;
+    return s;
+}
+
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     static char *names[] = {"path", "durability", "interval_ms", "consistency", "compression", "compression_level",
                             "compression_threshold_bytes", "value_bytes_max", "expiry_interval_ms",
-                            "snapshot_log_bytes", NULL};
+                            "snapshot_log_bytes", "cluster", NULL};
     concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
-    PyObject *path;
+    concord_cluster_options cluster;
+    PyObject *path, *member = Py_None;
     unsigned long long interval_ms, threshold, value_bytes_max, expiry_interval_ms, snapshot_log_bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OiKiiIKKKK:Store", names, &path, &options.durability, &interval_ms,
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OiKiiIKKKK|O:Store", names, &path, &options.durability, &interval_ms,
                                      &options.consistency, &options.compression, &options.compression_level, &threshold,
-                                     &value_bytes_max, &expiry_interval_ms, &snapshot_log_bytes))
+                                     &value_bytes_max, &expiry_interval_ms, &snapshot_log_bytes, &member))
         return NULL;
+    if (member != Py_None) {
+        if (cluster_of_tuple(member, &cluster) < 0)
+            return NULL;
+        options.cluster = &cluster;
+    }
     options.interval_ms = interval_ms;
     options.compression_threshold_bytes = (size_t)threshold;
     options.value_bytes_max = (size_t)value_bytes_max;
@@ -34,13 +53,10 @@ static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keyword
     char *data_dir = NULL;
     if (path != Py_None && PyBytes_AsStringAndSize(path, &data_dir, NULL) < 0)
         return NULL;
-    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
-    store *s = (store *)allocate(type, 0);
+    store *s = store_allocate(type);
     if (s == NULL)
         return NULL;
-    s->db = NULL;
-    s->idle_count = 0;
-    s->generation = fork_generation;
+    s->may_wait = member != Py_None || getenv("CONCORD_LISTEN") != NULL;
     s->value_bytes_max = options.value_bytes_max == 0 ? VALUE_BYTES_MAX_DEFAULT : options.value_bytes_max;
     concord_status status;
     Py_BEGIN_ALLOW_THREADS
@@ -95,7 +111,11 @@ static PyObject *text_answer(PyObject *self, concord_status (*ask)(const concord
     concord_buffer buffer = {NULL, 0};
     if (!store_usable(s))
         return NULL;
-    concord_status status = ask(s->db, &buffer);
+    concord_db *db = s->db;
+    concord_status status;
+    Py_BEGIN_ALLOW_THREADS /* a client asks a member */
+    status = ask(db, &buffer);
+    Py_END_ALLOW_THREADS
     if (status != CONCORD_OK)
         return raise_status(status);
     PyObject *text = PyUnicode_DecodeUTF8((const char *)buffer.data, (Py_ssize_t)buffer.len, "replace");
@@ -113,7 +133,7 @@ static PyObject *store_members_json(PyObject *self, PyObject *unused) {
     return text_answer(self, concord_members_json);
 }
 
-/* ---- blocking writes ---- */
+/* ---- calls that block ---- */
 
 static concord_queue *borrow_queue(store *s) {
     concord_queue *queue = NULL;
@@ -144,9 +164,10 @@ static concord_status spin(concord_queue *queue, concord_completion *completion)
 
 /*
  * The one completion that this queue will bring. -1 with an exception set when the wait was interrupted, took too
- * long or failed.
+ * long (then of the kind `overdue`) or failed.
  */
-static int await_completion(concord_queue *queue, uint64_t deadline_ms, concord_completion *completion) {
+static int await_completion(concord_queue *queue, uint64_t deadline_ms, concord_status overdue,
+                            concord_completion *completion) {
     concord_status status;
     Py_BEGIN_ALLOW_THREADS
     status = spin(queue, completion);
@@ -156,7 +177,7 @@ static int await_completion(concord_queue *queue, uint64_t deadline_ms, concord_
         if (PyErr_CheckSignals() < 0)
             return -1;
         if (now >= deadline_ms)
-            return raise_kind(CONCORD_UNKNOWN_OUTCOME, OVERDUE), -1;
+            return raise_kind(overdue, overdue == CONCORD_TIMEOUT ? OVERDUE_READ : OVERDUE), -1;
         uint64_t left = deadline_ms - now;
         Py_BEGIN_ALLOW_THREADS
         status = concord_queue_next(queue, left < SLICE_MS ? (int64_t)left : SLICE_MS, completion);
@@ -184,7 +205,7 @@ static PyObject *perform(store *s, const request *r) {
         return NULL;
     }
     concord_completion completion;
-    if (await_completion(queue, deadline_ms, &completion) < 0) {
+    if (await_completion(queue, deadline_ms, CONCORD_UNKNOWN_OUTCOME, &completion) < 0) {
         concord_queue_close(queue);
         return NULL;
     }
@@ -192,6 +213,30 @@ static PyObject *perform(store *s, const request *r) {
     PyObject *answer = answer_of(r->verb, &completion);
     concord_completion_free(&completion);
     return answer;
+}
+
+int store_read_waiting(store *s, concord_bytes key, const concord_read_options *options, concord_completion *out) {
+    uint64_t timeout_ms = options->timeout_ms == 0 ? TIMEOUT_MS_DEFAULT : options->timeout_ms;
+    concord_queue *queue = borrow_queue(s);
+    if (queue == NULL)
+        return -1;
+    concord_status status = concord_get_async(queue, key, options, 0);
+    if (status != CONCORD_OK) {
+        raise_status(status);
+        return_queue(s, queue);
+        return -1;
+    }
+    /* The library ends the wait itself and says why; this is for when it cannot. */
+    if (await_completion(queue, now_ms() + timeout_ms + SLICE_MS, CONCORD_TIMEOUT, out) < 0) {
+        concord_queue_close(queue);
+        return -1;
+    }
+    return_queue(s, queue);
+    if (out->status == CONCORD_OK || out->status == CONCORD_NOT_FOUND)
+        return out->status == CONCORD_OK;
+    raise_message(out->status, (const char *)out->message.data, out->message.len);
+    concord_completion_free(out);
+    return -1;
 }
 
 static PyObject *write_with(PyObject *self, request_builder build, arguments given) {
@@ -275,6 +320,14 @@ static PyMethodDef methods[] = {
      "_scan(prefix, start, end, consistency, kind)\n--\n\nAn iterator over the store as it is now."},
     {"_status_json", store_status_json, METH_NOARGS, "_status_json()\n--\n\nThe store's status as JSON."},
     {"_members_json", store_members_json, METH_NOARGS, "_members_json()\n--\n\nThe members as JSON."},
+    {"_connect", store_connect, METH_VARARGS | METH_CLASS, "_connect(...)\n--\n\nA client; see concord_kv.connect()."},
+    {"_is_ready", store_is_ready, METH_NOARGS, "_is_ready()\n--\n\nWhether this node serves."},
+    {"_wait_ready", store_wait_ready, METH_O, "_wait_ready(timeout)\n--\n\nWaits until this node serves."},
+    {"_reads_at_once", store_reads_at_once, METH_O,
+     "_reads_at_once(consistency)\n--\n\nWhether reads at this level answer without waiting for other nodes."},
+    {"_cluster_add", store_cluster_add, METH_VARARGS, "_cluster_add(address, timeout)\n--\n\nTakes a node in."},
+    {"_cluster_change", store_cluster_change, METH_VARARGS,
+     "_cluster_change(change, node_id, other, timeout)\n--\n\nChanges who the members are or who leads."},
     {"close", store_close, METH_NOARGS,
      "close()\n--\n\nCloses the store; what is acknowledged is safe. Closing twice is fine."},
     {NULL, NULL, 0, NULL},

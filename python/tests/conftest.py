@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,8 @@ def golden(name: str) -> list[list[str]]:
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch):
     """Tests open what they say, whatever the environment says."""
-    for name in ("CONCORD_DATA_DIR", "CONCORD_DURABILITY", "CONCORD_READ_CONSISTENCY", "CONCORD_AUTH_ENABLED"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("CONCORD_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -152,6 +152,27 @@ static void queues_complete() {
   queue.next()->check();
 }
 
+static void a_cluster_is_an_object_too() {
+  concord::Db db = in_memory();
+  CHECK(db.cluster().is_ready() && db.reads_at_once() && db.reads_at_once(CONCORD_CONSISTENCY_STRONG));
+  db.cluster().wait_ready(1s);
+  concord::ClusterOptions options;
+  options.listen = "127.0.0.1:0";
+  THROWS(CONCORD_INVALID_CONFIG, concord::Db("", options)); /* no cookie */
+  options.cookie = "secret", options.bootstrap_expect = 3;
+  THROWS(CONCORD_INVALID_CONFIG, concord::Db("", options)); /* and no seeds */
+  options.bootstrap_expect = 1, options.tls.authority = "authority.pem";
+  THROWS(CONCORD_INVALID_CONFIG, concord::Db("", options)); /* one of three files */
+  options.tls = {};
+  concord::Db member("", options);
+  member.cluster().wait_ready(20s);
+  member.put("a", "x");
+  CHECK(member.get_text("a") == "x");
+  member.close();
+  THROWS(CONCORD_INVALID_CONFIG, member.cluster().is_ready());
+  THROWS(CONCORD_INVALID_CONFIG, concord::Db::connect("127.0.0.1:1"));
+}
+
 static void moving_leaves_nothing_behind() {
   concord::Db first = in_memory();
   first.put("a", "x");
@@ -173,6 +194,7 @@ int main() {
   RUN(counters_and_batches);
   RUN(scans_walk_a_range);
   RUN(queues_complete);
+  RUN(a_cluster_is_an_object_too);
   RUN(moving_leaves_nothing_behind);
   return check_report();
 }

@@ -60,7 +60,7 @@ static concord_status any_call(uint64_t *random) {
   concord_put_item item_put = {one_key, value, writing.ttl_ms};
   concord_touch_item item_touch = {one_key, len};
   concord_bytes two_keys[2] = {one_key, key("k1")};
-  switch (step(random) % 26) {
+  switch (step(random) % 28) {
     case 0: return concord_put(db, one_key, value, &writing);
     case 1: return concord_put_new(db, one_key, value, &writing);
     case 2: return concord_put_if(db, one_key, value, &writing);
@@ -122,6 +122,8 @@ static concord_status any_call(uint64_t *random) {
       pthread_mutex_unlock(&lock);
       concord_queue_close(before);
       return CONCORD_OK;
+    case 25: return concord_wait_ready(db, 1 + len % 3);
+    case 26: return concord_cluster_transfer_leadership(db, len % 2, 1 + concord_reads_at_once(db, reading.consistency));
     default:
       if (len % 16 == 0) return concord_close(db);
       if (len % 16 != 1) return CONCORD_OK;

@@ -1,7 +1,9 @@
 //! Bytes: what crosses the boundary. Input is borrowed, output is owned by the library until it is freed.
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, OsStr, c_char};
 use std::mem::MaybeUninit;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::ptr;
 
 use concord_kv::{Error, ErrorKind, limits};
@@ -110,6 +112,33 @@ impl concord_buffer {
 
 impl concord_record {
     pub(crate) const EMPTY: concord_record = concord_record { value: concord_buffer::EMPTY, revision: 0, ttl_ms: 0 };
+}
+
+/// Text of an option; NULL and "" are `None`.
+///
+/// # Safety
+/// `pointer` is NULL or points to NUL-terminated bytes that nobody writes during `'a`.
+pub(crate) unsafe fn text<'a>(pointer: *const c_char, name: &str) -> Outcome<Option<&'a str>> {
+    if pointer.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: not NULL, and NUL-terminated as the caller promised.
+    let text = unsafe { CStr::from_ptr(pointer) }.to_str();
+    let text = text.map_err(|_| Failure::argument(format!("{name} is not UTF-8")))?;
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// Path of an option; NULL and "" are `None`.
+///
+/// # Safety
+/// As [`text`].
+pub(crate) unsafe fn path(pointer: *const c_char) -> Option<PathBuf> {
+    if pointer.is_null() {
+        return None;
+    }
+    // SAFETY: not NULL, and NUL-terminated as the caller promised.
+    let path = unsafe { CStr::from_ptr(pointer) }.to_bytes();
+    (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
 }
 
 /// Where a result goes: refuses NULL and begins with `empty`, so that a failed call leaves nothing undefined.

@@ -44,7 +44,8 @@ unsafe fn read_one<T>(
 /// - `out_value`: receives a copy of the encoded value; free it with concord_buffer_free().
 ///
 /// Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT,
-/// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. A local read, which neither blocks nor locks.
+/// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
+/// read, which neither blocks nor locks; otherwise it waits for another node, at most as long as `options` say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_get(
     db: *const concord_db,

@@ -7,6 +7,8 @@
 
 pub mod batch;
 pub mod bytes;
+pub mod client;
+pub mod cluster;
 mod handle;
 pub mod kv;
 pub mod options;

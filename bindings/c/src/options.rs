@@ -1,8 +1,12 @@
 //! Options: structs that carry their size, so that old programs run with new libraries and the other way round.
 
-use concord_kv::{Compress, CompressionAlgorithm, Condition, Config, Consistency, Durability, ErrorKind, ReadOptions};
+use std::mem::{MaybeUninit, offset_of};
+
+use concord_kv::{Compress, Compression, CompressionAlgorithm, Condition, Config, Consistency};
+use concord_kv::{Durability, ErrorKind, ReadOptions};
 
 use crate::bytes::concord_bytes;
+use crate::cluster::{cluster_configuration, concord_cluster_options};
 use crate::status::{Failure, Outcome};
 
 /// When an acknowledged write is safe from a crash of the machine.
@@ -94,6 +98,9 @@ pub struct concord_open_options {
     pub expiry_interval_ms: u64,
     /// The log is compacted when it has grown by this many bytes, at least 1 MiB. Default: 64 MiB.
     pub snapshot_log_bytes: u64,
+    /// What makes this store a member of a cluster. NULL: a store of one node without sockets, unless the environment
+    /// says CONCORD_LISTEN.
+    pub cluster: *const concord_cluster_options,
 }
 
 /// Options of reads.
@@ -156,11 +163,14 @@ pub struct concord_scan_options {
 /// The type is `repr(C)`, begins with a `usize` and is valid for any bytes.
 pub(crate) unsafe trait OptionStruct: Copy {
     const NAME: &'static str;
+    /// How many bytes it had in earlier releases, which programs compiled then still say.
+    const EARLIER_BYTES: &'static [usize] = &[];
 }
 
-// SAFETY: `repr(C)`, `size` first, only integers.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_open_options {
     const NAME: &'static str = "concord_open_options";
+    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_open_options, cluster)];
 }
 // SAFETY: `repr(C)`, `size` first, only integers.
 unsafe impl OptionStruct for concord_read_options {
@@ -193,7 +203,8 @@ pub(crate) unsafe fn copied<T: OptionStruct>(options: *const T) -> Outcome<Optio
     }
     // SAFETY: not NULL, aligned, and `size` is its first field.
     let size = unsafe { options.cast::<usize>().read() };
-    if !(size_of::<T>()..=STRUCT_BYTES_MAX).contains(&size) {
+    let is_known = (size_of::<T>()..=STRUCT_BYTES_MAX).contains(&size) || T::EARLIER_BYTES.contains(&size);
+    if !is_known {
         let name = T::NAME;
         return Err(Failure::argument(format!("{name} says it is {size} bytes; begin with its INIT macro")));
     }
@@ -205,11 +216,20 @@ pub(crate) unsafe fn copied<T: OptionStruct>(options: *const T) -> Outcome<Optio
             return Err(Failure::argument(format!("{} sets an option that this release does not know", T::NAME)));
         }
     }
-    // SAFETY: at least `size_of::<T>()` readable bytes, aligned, and any bytes make a `T`.
-    Ok(Some(unsafe { options.read() }))
+    if size >= size_of::<T>() {
+        // SAFETY: at least `size_of::<T>()` readable bytes, aligned, and any bytes make a `T`.
+        return Ok(Some(unsafe { options.read() }));
+    }
+    let mut copy = MaybeUninit::<T>::zeroed();
+    // SAFETY: `size` readable bytes into a `T`, which is larger; what an older program does not have stays zero, and any
+    // bytes make a `T`.
+    Ok(Some(unsafe {
+        options.cast::<u8>().copy_to_nonoverlapping(copy.as_mut_ptr().cast(), size);
+        copy.assume_init()
+    }))
 }
 
-fn nonzero(value: u64) -> Option<u64> {
+pub(crate) fn nonzero(value: u64) -> Option<u64> {
     (value != 0).then_some(value)
 }
 
@@ -289,6 +309,19 @@ fn condition_of<'a>(kind: i32, revision: u64, expected: &'a [u8]) -> Outcome<Con
     }
 }
 
+/// How values are compressed, from its parts; 0 means the default.
+pub(crate) fn compression_of(kind: i32, level: u32, threshold_bytes: usize) -> Outcome<Compression> {
+    let unset = Compression::default();
+    let algorithm = match kind {
+        0..=2 => CompressionAlgorithm::Zlib,
+        3 => CompressionAlgorithm::Gzip,
+        other => return Err(Failure::argument(format!("compression {other} is none of concord_compression"))),
+    };
+    let level = if level == 0 { unset.level } else { level };
+    let threshold_bytes = if threshold_bytes == 0 { unset.threshold_bytes } else { threshold_bytes };
+    Ok(Compression { enabled: kind != 1, algorithm, threshold_bytes, level })
+}
+
 /// The store's configuration. The environment's variables are defaults for what is not set here.
 ///
 /// # Safety
@@ -310,23 +343,14 @@ pub(crate) unsafe fn configuration(base: Config, options: *const concord_open_op
     if let Some(level) = consistency_of(given.consistency)? {
         config.default_read_consistency = level;
     }
-    config.compression.enabled = given.compression != 1;
-    config.compression.algorithm = match given.compression {
-        0..=2 => CompressionAlgorithm::Zlib,
-        3 => CompressionAlgorithm::Gzip,
-        other => return Err(Failure::argument(format!("compression {other} is none of concord_compression"))),
-    };
-    if given.compression_level != 0 {
-        config.compression.level = given.compression_level;
-    }
-    if given.compression_threshold_bytes != 0 {
-        config.compression.threshold_bytes = given.compression_threshold_bytes;
-    }
+    config.compression = compression_of(given.compression, given.compression_level, given.compression_threshold_bytes)?;
     if given.value_bytes_max != 0 {
         config.value_bytes_max = given.value_bytes_max;
     }
     config.expiry_interval_ms = nonzero(given.expiry_interval_ms).unwrap_or(unset.expiry_interval_ms);
     config.snapshot_log_bytes = nonzero(given.snapshot_log_bytes).unwrap_or(unset.snapshot_log_bytes);
+    // SAFETY: NULL or the caller's struct, which carries its size, with texts as it documents.
+    config.cluster = unsafe { cluster_configuration(given.cluster) }?;
     // Said explicitly, `always` must win over the environment, which takes it for "not set".
     let explicit = (given.durability == 1).then_some(Durability::Always);
     let mut config = config.or_environment()?;

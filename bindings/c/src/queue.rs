@@ -1,4 +1,4 @@
-//! Queue: writes that do not wait, and their completions, for event loops.
+//! Queue: reads and writes that do not wait, and their completions, for event loops.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -362,7 +362,8 @@ pub unsafe extern "C" fn concord_completion_free(completion: *mut concord_comple
     }
 }
 
-/// Reads a value. All asynchronous calls return at once: CONCORD_OK means that exactly one completion with `tag` will
+/// Reads a value without ever blocking, also where concord_reads_at_once() says false. All asynchronous calls return at
+/// once: CONCORD_OK means that exactly one completion with `tag` will
 /// arrive; any other status means that none will. Arguments are borrowed only until the call returns.
 ///
 /// Errors at once: wrong arguments, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or
@@ -380,12 +381,15 @@ pub unsafe extern "C" fn concord_get_async(
         let queue = queue_of(queue)?;
         let db = DBS.pin(queue.db)?;
         queue.begin()?;
-        let answer = match db.kv().read(key, &options, |record| copied_record(&record)) {
-            Ok(Some(record)) => record.map(Answer::Record),
-            Ok(None) => Err(Failure::Kind(ErrorKind::NotFound)),
-            Err(error) => Err(Failure::Error(error)),
-        };
-        queue.arrive(Completion { tag, answer });
+        let arriving = Arc::clone(&queue);
+        db.kv().start_read(key, &options, move |read| {
+            let answer = enter_or(Err(Failure::Kind(ErrorKind::Internal)), || match read {
+                Ok(Some(record)) => copied_record(&record).map(Answer::Record),
+                Ok(None) => Err(Failure::Kind(ErrorKind::NotFound)),
+                Err(error) => Err(Failure::Error(error)),
+            });
+            enter_or((), || arriving.arrive(Completion { tag, answer }));
+        });
         Ok(())
     })
 }

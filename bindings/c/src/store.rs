@@ -12,7 +12,7 @@ use crate::handle::{DBS, Pinned};
 use crate::options::{concord_open_options, configuration};
 use crate::status::{Failure, Outcome, concord_status, enter};
 
-/// An open store. Any number of threads may use it at once.
+/// An open store, or a client of a cluster. Any number of threads may use it at once.
 pub struct concord_db;
 
 /// The store behind a handle, held open for as long as the answer lives.
@@ -29,7 +29,8 @@ pub(crate) fn store(db: *const concord_db) -> Outcome<Pinned<Concord>> {
 /// - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
 ///
 /// Errors: CONCORD_LOCKED when the directory is open already, CONCORD_CORRUPT when what it holds is damaged (nothing
-/// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read.
+/// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read. A member of a cluster may still
+/// look for the others when this returns: concord_wait_ready().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_open(
     data_dir: *const c_char,
@@ -83,8 +84,12 @@ fn members_value(members: &[Member]) -> Value {
         object([
             ("node", member.node_id.into()),
             ("address", member.address.as_str().into()),
+            ("name", member.name.as_str().into()),
             ("role", member.role.name().into()),
             ("leader", member.is_leader.into()),
+            ("matched_index", member.matched_index.into()),
+            ("lag", member.lag.into()),
+            ("last_contact_ms", member.last_contact_ms.into()),
         ])
     };
     Value::List(members.iter().map(member).collect())
@@ -95,11 +100,13 @@ fn status_value(status: &Status) -> Value {
     let cluster = object([
         ("id", format!("{:032x}", status.cluster_id).into()),
         ("state", raft.state.name().into()),
+        ("ready", raft.is_ready.into()),
         ("leader", raft.leader.into()),
         ("term", raft.term.into()),
         ("commit_index", raft.commit_index.into()),
         ("last_applied", raft.last_applied.into()),
         ("snapshot_index", raft.snapshot_index.into()),
+        ("snapshot_state", raft.snapshot_state.name().into()),
         ("members", members_value(&raft.members)),
     ]);
     let storage = object([
@@ -113,11 +120,13 @@ fn status_value(status: &Status) -> Value {
     object([("cluster", cluster), ("storage", storage), ("node", raft.node_id.into())])
 }
 
-/// What the store is doing, as a JSON object: cluster, storage, node. Sizes are bytes.
+/// What the store is doing, as a JSON object: cluster (id, state, ready, leader, term, ..., members), storage, node.
+/// Sizes are bytes.
 ///
 /// - `out_json`: receives the text; free it with concord_buffer_free().
 ///
-/// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
+/// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk; a client asks a member and may answer
+/// CONCORD_TIMEOUT and CONCORD_CLUSTER_NOT_READY as well.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_status_json(db: *const concord_db, out_json: *mut concord_buffer) -> concord_status {
     enter(|| {
@@ -128,11 +137,12 @@ pub unsafe extern "C" fn concord_status_json(db: *const concord_db, out_json: *m
     })
 }
 
-/// The cluster's members, as a JSON array.
+/// The cluster's members, as a JSON array of objects: node (its id), address, name, role, leader; and, as the leader told
+/// last or null, matched_index, lag (entries behind the leader) and last_contact_ms.
 ///
 /// - `out_json`: receives the text; free it with concord_buffer_free().
 ///
-/// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
+/// Errors and blocking: as concord_status_json().
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_members_json(db: *const concord_db, out_json: *mut concord_buffer) -> concord_status {
     enter(|| {

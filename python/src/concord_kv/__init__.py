@@ -9,10 +9,13 @@
 Values are None, bool, int of any size, float, str, bytes, list, tuple, dict, set, datetime, date, time, Decimal,
 :class:`Atom` and :class:`Struct`; every language of Concord reads what another wrote. Keys are 1 to 1,024 bytes, as
 str (UTF-8) or bytes. ``concord_kv.aio`` has the same verbs as coroutines.
+
+With ``listen=``, ``seeds=`` and ``cookie=`` a store is a member of a cluster; :func:`connect` reaches one from outside.
 """
 
 from concord_kv._native import version as _version
-from concord_kv.db import Db, open
+from concord_kv.cluster import Cluster
+from concord_kv.db import Db, connect, open
 from concord_kv.errors import (
     AlreadyExistsError,
     BatchTooLargeError,
@@ -42,6 +45,7 @@ from concord_kv.errors import (
     UnknownOutcomeError,
     ValueTooLargeError,
 )
+from concord_kv.options import Tls
 from concord_kv.values import ABSENT, Atom, Record, Struct
 
 __version__: str = _version()
@@ -52,6 +56,7 @@ __all__ = [
     "Atom",
     "BatchTooLargeError",
     "ClosedError",
+    "Cluster",
     "ClusterNotReadyError",
     "ConcordError",
     "ConditionFailedError",
@@ -76,8 +81,10 @@ __all__ = [
     "Record",
     "Struct",
     "TimedOutError",
+    "Tls",
     "UnauthorizedError",
     "UnknownOutcomeError",
     "ValueTooLargeError",
+    "connect",
     "open",
 ]

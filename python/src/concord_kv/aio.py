@@ -9,21 +9,26 @@
 >>> asyncio.run(main())
 'hello'
 
-Writes are handed over and answered through a completion queue whose descriptor the event loop watches: thousands may
-be in flight. A store belongs to the loop that opened it. Cancelling an await gives up the answer, not the write.
+Writes, and reads that have to ask other nodes, are handed over and answered through a completion queue whose
+descriptor the event loop watches: thousands may be in flight. A store belongs to the loop that opened it. Cancelling an
+await gives up the answer, not the write.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
+import itertools
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, Literal, TypeVar
 
 from concord_kv import _native
+from concord_kv.cluster import Cluster, Node
 from concord_kv.db import UNSET, Db, Key, native_condition, pairs_with_ttl, touch_items
-from concord_kv.errors import ConditionFailedError, InvalidTtlError
-from concord_kv.options import Consistency, Durability, Path
+from concord_kv.db import connect as db_connect
+from concord_kv.errors import ConditionFailedError, InvalidTtlError, NotFoundError, TimedOutError
+from concord_kv.options import Consistency, Durability, Path, Tls
 from concord_kv.values import Record
 
 T = TypeVar("T")
@@ -33,6 +38,14 @@ EXPIRY_INTERVAL_S = 0.1
 
 STEPS_A_TURN = 256
 """An asynchronous iterator lets other tasks run after so many steps."""
+
+
+MOMENT_S = 0.001
+"""What a read may take on the loop's thread: those that answer at once take microseconds."""
+
+WAIT_S_DEFAULT = 5.0
+WAIT_SLICE_S = 0.5
+"""Waiting until a node is ready: how long when nothing is said, and how long at once."""
 
 
 class AioDb:
@@ -83,7 +96,24 @@ class AioDb:
             self._loop.remove_reader(self._descriptor)
             self._queue.close()
 
-    # ---- reads: local, so they answer without waiting ----
+    @property
+    def cluster(self) -> AioCluster:
+        """Who the members are and who leads; the verbs of :class:`concord_kv.Cluster` as coroutines."""
+        return AioCluster(self)
+
+    async def _beside(self, call: Callable[[], T]) -> T:
+        """Run a call that may block beside the loop."""
+        return await self._loop.run_in_executor(None, call)
+
+    # ---- reads: answered at once where this node may, otherwise through the queue; never blocking the loop ----
+
+    async def _record(self, key: Key, consistency: Consistency | None, timeout: float | None) -> Record:
+        if self._db._reads_at_once(consistency):
+            try:
+                return self._db.get_record(key, consistency=consistency, timeout=MOMENT_S)
+            except TimedOutError:
+                pass  # it was so a moment ago
+        return await self._queue.get_record(key, consistency=consistency, timeout=timeout)
 
     async def get(
         self,
@@ -94,27 +124,79 @@ class AioDb:
         timeout: float | None = None,
     ) -> Any:
         """Value of a key, or ``default`` when it is missing or has expired."""
-        return self._db.get(key, default, consistency=consistency, timeout=timeout)
+        if self._db._reads_at_once(consistency):
+            try:
+                return self._db.get(key, default, consistency=consistency, timeout=MOMENT_S)
+            except TimedOutError:
+                pass  # it was so a moment ago
+        try:
+            return (await self._queue.get_record(key, consistency=consistency, timeout=timeout)).value
+        except NotFoundError:
+            return default
 
-    async def get_record(self, key: Key, *, consistency: Consistency | None = None) -> Record:
+    async def get_record(
+        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+    ) -> Record:
         """Value, revision and remaining TTL of a key. Raises NotFoundError."""
-        return self._db.get_record(key, consistency=consistency)
+        return await self._record(key, consistency, timeout)
 
-    async def get_with_ttl(self, key: Key, *, consistency: Consistency | None = None) -> tuple[Any, float | None]:
+    async def get_with_ttl(
+        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+    ) -> tuple[Any, float | None]:
         """(value, remaining seconds or None). Raises NotFoundError."""
-        return self._db.get_with_ttl(key, consistency=consistency)
+        record = await self._record(key, consistency, timeout)
+        return record.value, record.ttl
 
-    async def ttl(self, key: Key, *, consistency: Consistency | None = None) -> float | None:
+    async def ttl(
+        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+    ) -> float | None:
         """Remaining seconds, None when the key lives for ever. Raises NotFoundError."""
-        return self._db.ttl(key, consistency=consistency)
+        return (await self._record(key, consistency, timeout)).ttl
 
     async def contains(self, key: Key) -> bool:
         """Whether a key exists."""
-        return key in self._db
+        try:
+            await self._record(key, None, None)
+        except NotFoundError:
+            return False
+        return True
 
-    async def get_many(self, keys: Iterable[Key], *, consistency: Consistency | None = None) -> dict[Key, Any]:
+    async def get_many(
+        self, keys: Iterable[Key], *, consistency: Consistency | None = None, timeout: float | None = None
+    ) -> dict[Key, Any]:
         """Values of up to 500 keys at one point in time; missing keys are left out."""
-        return self._db.get_many(keys, consistency=consistency)
+        wanted = list(keys)
+        if self._db._reads_at_once(consistency):
+            try:
+                return self._db.get_many(wanted, consistency=consistency, timeout=MOMENT_S)
+            except TimedOutError:
+                pass  # it was so a moment ago
+        return await self._beside(lambda: self._db.get_many(wanted, consistency=consistency, timeout=timeout))
+
+    def _walk(
+        self,
+        prefix: Key | None,
+        start: Key | None,
+        end: Key | None,
+        consistency: Consistency | None,
+        kind: int,
+    ) -> AsyncIterator[Any]:
+        if self._db._reads_at_once(consistency):
+            try:
+                return paced(self._db._scan(prefix, start, end, consistency, kind, MOMENT_S))
+            except TimedOutError:
+                pass  # it was so a moment ago
+        return self._walk_beside(lambda: self._db._scan(prefix, start, end, consistency, kind))
+
+    async def _walk_beside(self, begin: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
+        """Walk over an iterator whose beginning and whose steps may wait for other nodes."""
+        iterator = await self._beside(begin)
+        while True:
+            items = await self._beside(lambda: list(itertools.islice(iterator, STEPS_A_TURN)))
+            for item in items:
+                yield item
+            if len(items) < STEPS_A_TURN:
+                return
 
     async def get_all(self, *, consistency: Consistency | None = None) -> dict[Key, Any]:
         """Everything at one point in time."""
@@ -122,9 +204,8 @@ class AioDb:
 
     async def get_all_with_ttl(self, *, consistency: Consistency | None = None) -> dict[Key, tuple[Any, float | None]]:
         """Everything at one point in time: (value, remaining seconds or None) for each key."""
-        return {
-            key: (record.value, record.ttl) async for key, record in paced(self._db.records(consistency=consistency))
-        }
+        records = self._walk(None, None, None, consistency, _native.RECORDS)
+        return {key: (record.value, record.ttl) async for key, record in records}
 
     def keys(
         self,
@@ -135,7 +216,7 @@ class AioDb:
         consistency: Consistency | None = None,
     ) -> AsyncIterator[Key]:
         """Walk over the keys as they are now; see :meth:`concord_kv.Db.keys`."""
-        return paced(self._db.keys(prefix, start=start, end=end, consistency=consistency))
+        return self._walk(prefix, start, end, consistency, _native.KEYS)
 
     def items(
         self,
@@ -146,15 +227,15 @@ class AioDb:
         consistency: Consistency | None = None,
     ) -> AsyncIterator[tuple[Key, Any]]:
         """Walk over keys and values as they are now; see :meth:`concord_kv.Db.keys`."""
-        return paced(self._db.items(prefix, start=start, end=end, consistency=consistency))
+        return self._walk(prefix, start, end, consistency, _native.ITEMS)
 
     async def status(self) -> dict[str, Any]:
         """What the store is doing."""
-        return self._db.status()
+        return await self._beside(self._db.status)
 
     async def members(self) -> list[dict[str, Any]]:
         """Members of the cluster."""
-        return self._db.members()
+        return await self._beside(self._db.members)
 
     # ---- writes: handed over at once, answered through the queue ----
 
@@ -238,7 +319,7 @@ class AioDb:
 
     async def _approved(self, key: Key, condition: Callable[[Any], object]) -> int:
         """Revision of the record that the condition accepts."""
-        record = self._db.get_record(key)
+        record = await self._record(key, None, None)
         verdict = condition(record.value)
         if inspect.isawaitable(verdict):
             verdict = await verdict
@@ -293,18 +374,80 @@ class AioDb:
         return {key: existed for (key, _), existed in zip(listed, found, strict=True)}
 
 
-class Opening:
-    """What :func:`open` answers: to be awaited, or used with ``async with``."""
+class AioCluster:
+    """The membership verbs of a store or client as coroutines; get it as ``db.cluster``. They never block the loop."""
 
-    def __init__(self, path: Path | None, options: dict[str, Any]) -> None:
-        """Remember what to open."""
-        self._path = path
-        self._options = options
+    __slots__ = ("_cluster", "_db")
+
+    def __init__(self, db: AioDb) -> None:
+        """Speak for this store."""
+        self._db = db
+        self._cluster = Cluster(db._db)
+
+    def __repr__(self) -> str:
+        return f"<concord_kv.aio.AioCluster of {self._db!r}>"
+
+    @property
+    def ready(self) -> bool:
+        """Whether this node serves; see :attr:`concord_kv.Cluster.ready`."""
+        return self._cluster.ready
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until this node serves. Raises TimedOutError, whose message says what is missing."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (WAIT_S_DEFAULT if timeout is None else timeout)
+        if timeout is not None and not timeout > WAIT_SLICE_S:
+            return await self._db._beside(lambda: self._cluster.wait_ready(timeout))
+        # In slices, so that a wait that was cancelled soon lets go of its thread.
+        while True:
+            left = end - loop.time()
+            slice_s = max(0.001, min(left, WAIT_SLICE_S))
+            try:
+                return await self._db._beside(functools.partial(self._cluster.wait_ready, slice_s))
+            except TimedOutError:
+                if left <= WAIT_SLICE_S:
+                    raise
+
+    async def members(self) -> list[dict[str, Any]]:
+        """Members of the cluster; see :meth:`concord_kv.Cluster.members`."""
+        return await self._db.members()
+
+    async def add(self, address: str, *, timeout: float | None = None) -> int:
+        """Take in the node that listens there; its node id. See :meth:`concord_kv.Cluster.add`."""
+        return await self._db._beside(lambda: self._cluster.add(address, timeout=timeout))
+
+    async def promote(self, node: Node, *, timeout: float | None = None) -> None:
+        """Make a learner that has caught up a voter."""
+        await self._db._beside(lambda: self._cluster.promote(node, timeout=timeout))
+
+    async def remove(self, node: Node, *, timeout: float | None = None) -> None:
+        """Remove a member for good; see :meth:`concord_kv.Cluster.remove`."""
+        await self._db._beside(lambda: self._cluster.remove(node, timeout=timeout))
+
+    async def replace(self, old: Node, new: Node, *, timeout: float | None = None) -> None:
+        """Put a learner that has caught up in the place of a voter."""
+        await self._db._beside(lambda: self._cluster.replace(old, new, timeout=timeout))
+
+    async def transfer_leadership(self, node: Node | None = None, *, timeout: float | None = None) -> None:
+        """Hand leadership to this voter, or to the one that is furthest."""
+        await self._db._beside(lambda: self._cluster.transfer_leadership(node, timeout=timeout))
+
+    async def leave(self, *, timeout: float | None = None) -> None:
+        """Leave the cluster for good; see :meth:`concord_kv.Cluster.leave`."""
+        await self._db._beside(lambda: self._cluster.leave(timeout=timeout))
+
+
+class Opening:
+    """What :func:`open` and :func:`connect` answer: to be awaited, or used with ``async with``."""
+
+    def __init__(self, begin: Callable[[], Db]) -> None:
+        """Remember how to open."""
+        self._begin = begin
         self._opened: AioDb | None = None
 
     async def _open(self) -> AioDb:
         loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, lambda: Db(self._path, **self._options))
+        opening = loop.run_in_executor(None, self._begin)
         try:
             db = await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -357,7 +500,24 @@ def open(
         "default_consistency": default_consistency,
         "compression": compression,
     }
-    return Opening(path, options)
+    return Opening(lambda: Db(path, **options))
 
 
-__all__ = ["AioDb", "open"]
+def connect(
+    addresses: Iterable[str] | str,
+    *,
+    cookie: str | None = None,
+    token: str | None = None,
+    tls: Tls | None = None,
+    timeout: float | None = None,
+    **options: Any,
+) -> Opening:
+    """Reach a cluster from the running event loop; options and errors as in :func:`concord_kv.connect`.
+
+    ``async with aio.connect("10.0.0.1:7400,10.0.0.2:7400", cookie=secret) as db:`` or ``db = await aio.connect(...)``.
+    """
+    options |= {"cookie": cookie, "token": token, "tls": tls, "timeout": timeout}
+    return Opening(lambda: db_connect(addresses, **options))
+
+
+__all__ = ["AioCluster", "AioDb", "connect", "open"]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 from concord_kv import _native
+from concord_kv.cluster import Cluster, interruptible
 from concord_kv.errors import (
     ConditionFailedError,
     ConflictingConditionsError,
@@ -23,7 +24,7 @@ from concord_kv.errors import (
     MissingConditionError,
     NotFoundError,
 )
-from concord_kv.options import Consistency, Durability, Path, native_options
+from concord_kv.options import ClusterOptions, Consistency, Durability, Path, Tls, native_client, native_options
 from concord_kv.values import ABSENT, Absent, Record
 
 Key = str | bytes
@@ -75,10 +76,10 @@ def touch_items(items: Any) -> list[Any]:
 
 
 class Db(_native.Store):
-    """An open store. Use it as a context manager or close() it; at the end of the program it closes itself.
+    """An open store, or a client of a cluster. Use it as a context manager or close() it; a program's end closes it.
 
-    Any number of threads may share it. A process that was forked may not use what its parent opened: it gets a
-    :class:`ClosedError`.
+    Any number of threads may share it. A process that was forked may not use what its parent opened or connected: it
+    gets a :class:`ClosedError` and opens its own, after the fork.
     """
 
     def __new__(
@@ -94,6 +95,16 @@ class Db(_native.Store):
         value_bytes_max: int | None = None,
         expiry_interval_ms: int | None = None,
         snapshot_log_bytes: int | None = None,
+        listen: str | None = None,
+        advertise: str | None = None,
+        name: str | None = None,
+        seeds: Iterable[str] | str | None = None,
+        bootstrap_expect: int | None = None,
+        cookie: str | None = None,
+        multicast: bool | str | None = None,
+        tls: Tls | None = None,
+        election_timeout_ms: int | None = None,
+        promote: bool | None = None,
     ) -> Db:
         """Open a store; see :func:`concord_kv.open`."""
         options = native_options(
@@ -107,6 +118,18 @@ class Db(_native.Store):
             value_bytes_max,
             expiry_interval_ms,
             snapshot_log_bytes,
+            ClusterOptions(
+                listen=listen,
+                advertise=advertise,
+                name=name,
+                seeds=seeds,
+                bootstrap_expect=bootstrap_expect,
+                cookie=cookie,
+                multicast=multicast,
+                tls=tls,
+                election_timeout_ms=election_timeout_ms,
+                promote=promote,
+            ),
         )
         self = super().__new__(cls, **options)
         _open_stores.add(self)
@@ -126,6 +149,11 @@ class Db(_native.Store):
 
     def __iter__(self) -> Iterator[Key]:
         return self.keys()
+
+    @property
+    def cluster(self) -> Cluster:
+        """Who the members are and who leads; see :class:`concord_kv.Cluster`."""
+        return Cluster(self)
 
     def _delete_item(self, key: Key) -> None:
         """``del db[key]``: removes exactly the record that it saw, so that a missing key is a KeyError."""
@@ -274,12 +302,12 @@ class Db(_native.Store):
         return {key: (record.value, record.ttl) for key, record in self.records(consistency=consistency)}
 
     def status(self) -> dict[str, Any]:
-        """What the store is doing: ``cluster`` (state, leader, term, ...), ``storage`` (size, memory), ``node``."""
+        """What the store is doing: ``cluster`` (state, ready, leader, ...), ``storage`` (size, memory), ``node``."""
         status: dict[str, Any] = json.loads(self._status_json())
         return status
 
     def members(self) -> builtins.list[dict[str, Any]]:
-        """Members of the cluster."""
+        """Members of the cluster; see :meth:`concord_kv.Cluster.members`."""
         members: builtins.list[dict[str, Any]] = json.loads(self._members_json())
         return members
 
@@ -296,8 +324,18 @@ def open(
     value_bytes_max: int | None = None,
     expiry_interval_ms: int | None = None,
     snapshot_log_bytes: int | None = None,
+    listen: str | None = None,
+    advertise: str | None = None,
+    name: str | None = None,
+    seeds: Iterable[str] | str | None = None,
+    bootstrap_expect: int | None = None,
+    cookie: str | None = None,
+    multicast: bool | str | None = None,
+    tls: Tls | None = None,
+    election_timeout_ms: int | None = None,
+    promote: bool | None = None,
 ) -> Db:
-    """Open a store and wait until it can serve.
+    """Open a store and wait until it has recovered.
 
     ``path``: its directory, created with mode 0700. None: the environment's CONCORD_DATA_DIR, else in memory.
     ``durability``: ``"always"`` (the default: an acknowledged write is on disk), ``"interval"`` (on disk at most
@@ -308,6 +346,18 @@ def open(
     ``value_bytes_max``: largest encoded value, 1,024 bytes to 64 MiB (16 MiB).
     ``expiry_interval_ms``: how often expired records are removed from memory, 10 to 3,600,000 (1,000).
     ``snapshot_log_bytes``: the log is compacted when it grew by this much (64 MiB).
+
+    Any of the following makes the store a member of a cluster, which then serves once ``db.cluster.ready``:
+
+    ``listen``: ``"host:port"`` for other nodes and clients (``"127.0.0.1:7400"``; port 0 takes any); ``advertise``:
+    under which address they reach it, when that is another. ``name``: for people. ``seeds``: ``["host:port", ...]`` of
+    nodes that may be there already. ``cookie``: the secret that all members share (or the environment's
+    CONCORD_COOKIE). ``bootstrap_expect``: how many nodes found a new cluster together, 1 to 9; 0 (the default) joins an
+    existing one only. ``multicast``: True finds the others on the local network, ``"group:port"`` by another group.
+    ``tls``: a :class:`Tls`. ``election_timeout_ms``: 100 to 60,000 (200). ``promote``: False keeps it a learner until
+    ``db.cluster.promote``.
+
+    ``open("dir", listen="10.0.0.1:7400", seeds=["10.0.0.2:7400", "10.0.0.3:7400"], bootstrap_expect=3, cookie=secret)``
 
     Raises LockedError when the directory is open already, CorruptError when what it holds is damaged, IoError,
     InvalidConfigError. Blocks while the log is read.
@@ -323,7 +373,58 @@ def open(
         value_bytes_max=value_bytes_max,
         expiry_interval_ms=expiry_interval_ms,
         snapshot_log_bytes=snapshot_log_bytes,
+        listen=listen,
+        advertise=advertise,
+        name=name,
+        seeds=seeds,
+        bootstrap_expect=bootstrap_expect,
+        cookie=cookie,
+        multicast=multicast,
+        tls=tls,
+        election_timeout_ms=election_timeout_ms,
+        promote=promote,
     )
+
+
+def connect(
+    addresses: Iterable[str] | str,
+    *,
+    cookie: str | None = None,
+    token: str | None = None,
+    tls: Tls | None = None,
+    timeout: float | None = None,
+    default_consistency: Consistency | None = None,
+    compression: Literal["zlib", "gzip", False] | None = None,
+    compression_level: int | None = None,
+    compression_threshold_bytes: int | None = None,
+) -> Db:
+    """Reach a cluster without being a member of it: the same verbs, nothing kept here.
+
+    ``addresses``: ``"host:port,host:port"`` or a list of some members; the others are learned from them. It follows
+    the leader, survives fail-over and spreads eventual reads over the members.
+    ``cookie``: the cluster's secret (or the environment's CONCORD_COOKIE). ``token``: not in this release.
+    ``tls``: a :class:`Tls` (or CONCORD_TLS_CERTIFICATE, _PRIVATE_KEY and _AUTHORITY). ``timeout``: seconds until the
+    first member has to answer, at most 600 (5). The others are as in :func:`open`.
+
+    ``with concord_kv.connect("10.0.0.1:7400,10.0.0.2:7400", cookie=secret) as db: db.put("a", 1)``
+
+    A server that forks its workers connects in each of them, after the fork. Raises UnauthorizedError when the cookie
+    is another, TimedOutError when nobody answers, InvalidConfigError.
+    """
+    options = native_client(
+        addresses,
+        cookie,
+        token,
+        tls,
+        timeout,
+        default_consistency,
+        compression,
+        compression_level,
+        compression_threshold_bytes,
+    )
+    client = interruptible(lambda: Db._connect(*options), Db.close)
+    _open_stores.add(client)
+    return client
 
 
 @atexit.register
@@ -332,4 +433,4 @@ def _close_all() -> None:
         store.close()
 
 
-__all__ = ["ABSENT", "Absent", "Db", "NotFoundError", "open"]
+__all__ = ["ABSENT", "Absent", "Db", "NotFoundError", "connect", "open"]

@@ -1,9 +1,10 @@
-"""Options of open(): from what people write to what the extension takes."""
+"""Options of open() and connect(): from what people write to what the extension takes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
 from concord_kv.errors import InvalidConfigError
@@ -23,6 +24,36 @@ COMPRESSIONS = {None: 0, False: 1, "zlib": 2, "gzip": 3}
 INTERVAL_MS_DEFAULT = 100
 
 
+@dataclass(frozen=True)
+class Tls:
+    """Files for TLS in both directions (PEM); all members and clients trust the same authority.
+
+    ``certificate``: chain of this node or client. ``private_key``: its key, readable by its owner only. ``authority``:
+    certificates of who signs all of them. ``verify_node_id``: a member's certificate must be valid for
+    ``<node id>.node.concord``.
+    """
+
+    certificate: Path
+    private_key: Path
+    authority: Path
+    verify_node_id: bool = False
+
+
+class ClusterOptions(TypedDict, total=False):
+    """What makes a store a member of a cluster; :func:`concord_kv.open` says what each means."""
+
+    listen: str | None
+    advertise: str | None
+    name: str | None
+    seeds: Iterable[str] | str | None
+    bootstrap_expect: int | None
+    cookie: str | None
+    multicast: bool | str | None
+    tls: Tls | None
+    election_timeout_ms: int | None
+    promote: bool | None
+
+
 class NativeOptions(TypedDict):
     """What ``_native.Store`` takes; 0 means the default."""
 
@@ -36,6 +67,7 @@ class NativeOptions(TypedDict):
     value_bytes_max: int
     expiry_interval_ms: int
     snapshot_log_bytes: int
+    cluster: tuple[Any, ...] | None
 
 
 def native_options(
@@ -49,6 +81,7 @@ def native_options(
     value_bytes_max: int | None,
     expiry_interval_ms: int | None,
     snapshot_log_bytes: int | None,
+    cluster: ClusterOptions,
 ) -> NativeOptions:
     """Check options and number them. Wrong types raise TypeError, wrong values InvalidConfigError."""
     if interval_ms is not None and durability != "interval":
@@ -66,7 +99,118 @@ def native_options(
         "value_bytes_max": positive("value_bytes_max", value_bytes_max),
         "expiry_interval_ms": positive("expiry_interval_ms", expiry_interval_ms),
         "snapshot_log_bytes": positive("snapshot_log_bytes", snapshot_log_bytes),
+        "cluster": native_cluster(cluster),
     }
+
+
+def native_cluster(given: ClusterOptions) -> tuple[Any, ...] | None:
+    """Options of a member as the extension takes them; None when none is given."""
+    if all(value is None for value in given.values()):
+        return None
+    expect = given.get("bootstrap_expect")
+    if expect is not None and (not isinstance(expect, int) or isinstance(expect, bool)):
+        raise TypeError(f"bootstrap_expect is an int, not {type(expect).__name__}")
+    if expect is not None and not 0 <= expect < 2**31:
+        raise InvalidConfigError(f"bootstrap_expect is 0 to 9, not {expect}")
+    promote = {None: 0, True: 1, False: 2}[flag("promote", given.get("promote"))]
+    return (
+        optional_text("listen", given.get("listen")),
+        optional_text("advertise", given.get("advertise")),
+        optional_text("name", given.get("name")),
+        addresses("seeds", given.get("seeds")),
+        optional_text("cookie", given.get("cookie")),
+        *native_tls(given.get("tls")),
+        expect or 0,
+        *native_multicast(given.get("multicast")),
+        positive("election_timeout_ms", given.get("election_timeout_ms")),
+        promote,
+    )
+
+
+def native_client(
+    members: Iterable[str] | str,
+    cookie: str | None,
+    token: str | None,
+    tls: Tls | None,
+    timeout: float | None,
+    default_consistency: Consistency | None,
+    compression: Literal["zlib", "gzip", False] | None,
+    compression_level: int | None,
+    compression_threshold_bytes: int | None,
+) -> tuple[Any, ...]:
+    """Options of a client as the extension takes them."""
+    if token is not None:
+        raise InvalidConfigError("this release has no tokens yet; pass cookie=")
+    if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool)):
+        raise TypeError(f"a timeout is seconds as int or float, not {type(timeout).__name__}")
+    if timeout is not None and not 0.001 <= timeout <= 600:
+        raise InvalidConfigError("the timeout of a connection is 0.001 to 600 seconds")
+    return (
+        addresses("addresses", members),
+        optional_text("cookie", cookie),
+        *native_tls(tls),
+        one_of("default_consistency", default_consistency, CONSISTENCIES),
+        one_of("compression", compression, COMPRESSIONS),
+        positive("compression_level", compression_level),
+        positive("compression_threshold_bytes", compression_threshold_bytes),
+        0 if timeout is None else round(timeout * 1000),
+    )
+
+
+def native_tls(tls: Tls | None) -> tuple[bytes | None, bytes | None, bytes | None, bool]:
+    """The files of TLS, and whether node ids are verified."""
+    if tls is None:
+        return None, None, None, False
+    if not isinstance(tls, Tls):
+        raise TypeError(f"tls is a concord_kv.Tls, not {type(tls).__name__}")
+    files = [os.fsencode(path) for path in (tls.certificate, tls.private_key, tls.authority)]
+    if any(not path or b"\0" in path for path in files):
+        raise InvalidConfigError("tls: each of the three is the path of a PEM file")
+    certificate, private_key, authority = files
+    return certificate, private_key, authority, bool(flag("tls.verify_node_id", tls.verify_node_id))
+
+
+def native_multicast(given: bool | str | None) -> tuple[bool, int, bytes | None]:
+    """Whether to find others by multicast, and the port and group where they are not the usual ones."""
+    if not isinstance(given, str):
+        return bool(flag("multicast", given)), 0, None
+    group, _, port = given.partition(":")
+    if not group or not (port.isascii() and port.isdigit() and 0 < int(port) < 2**16):
+        raise InvalidConfigError(f"multicast is True, False or 'group:port', not {given!r}")
+    return True, int(port), text("multicast", group)
+
+
+def text(name: str, given: object) -> bytes:
+    """A text as the extension takes it."""
+    if not isinstance(given, str):
+        raise TypeError(f"{name} is a str, not {type(given).__name__}")
+    if "\0" in given:
+        raise InvalidConfigError(f"{name} has a NUL in it")
+    try:
+        return given.encode()
+    except UnicodeEncodeError:
+        raise InvalidConfigError(f"{name} has lone surrogates, so it is not UTF-8") from None
+
+
+def optional_text(name: str, given: object) -> bytes | None:
+    """A text that may be left out."""
+    return None if given is None else text(name, given)
+
+
+def addresses(name: str, given: Iterable[str] | str | None) -> bytes | None:
+    """``host:port`` of several nodes: a list of them, or one text with commas."""
+    if given is None or isinstance(given, str):
+        return optional_text(name, given)
+    if isinstance(given, bytes):
+        raise TypeError(f"{name} is a list of str, not bytes")
+    return b",".join(text(f"each of {name}", address) for address in given)
+
+
+def flag(name: str, given: bool | None) -> bool | None:
+    """An option that is on, off, or left out."""
+    if given is not None and not isinstance(given, bool):
+        raise TypeError(f"{name} is True or False, not {type(given).__name__}")
+    return given
 
 
 def directory(path: Path) -> bytes:
