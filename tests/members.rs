@@ -38,12 +38,14 @@ fn three_nodes_are_one_store() {
         for at in 0..3 {
             for level in [Consistency::Leader, Consistency::Strong] {
                 let options = ReadOptions { consistency: Some(level), timeout_ms: None };
-                let found = node.kv().read(format!("from:{at}").as_bytes(), &options, |record| record.revision).unwrap();
+                let found =
+                    node.kv().read(format!("from:{at}").as_bytes(), &options, |record| record.revision).unwrap();
                 assert!(found.is_some(), "{level:?} {at}");
             }
         }
     }
-    let client = Concord::connect(ClientConfig::new(&format!("127.0.0.1:{}", ports[0]), "a secret of this test")).unwrap();
+    let client =
+        Concord::connect(ClientConfig::new(&format!("127.0.0.1:{}", ports[0]), "a secret of this test")).unwrap();
     client.kv().put("client", "here").wait().unwrap();
     assert_eq!(client.kv().get("client").unwrap(), Some("here".into()));
     assert_eq!(client.kv().get_all().unwrap().len(), 4);

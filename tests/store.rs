@@ -201,7 +201,7 @@ fn a_view_stays_as_it_was_while_writes_go_on() {
 #[test]
 fn an_expired_record_is_gone_at_once_and_for_good() {
     let db = Concord::open(Config { expiry_interval_ms: 10, ..Config::default() }).unwrap();
-    let mut changes = db.kv().changes(100);
+    let mut changes = db.kv().changes(100).unwrap();
     let short = PutOptions { ttl: Some(Duration::from_millis(60)), ..PutOptions::default() };
     db.kv().put_with("session", "alive", &short).wait().unwrap();
     assert!(db.kv().get("session").unwrap().is_some());

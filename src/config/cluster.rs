@@ -169,7 +169,7 @@ impl ClusterConfig {
 }
 
 pub(super) fn tls_from_variables(text: &impl Fn(&str) -> Option<String>) -> Result<Option<TlsConfig>> {
-    let files = ["CONCORD_TLS_CERTIFICATE", "CONCORD_TLS_PRIVATE_KEY", "CONCORD_TLS_AUTHORITY"].map(|name| text(name));
+    let files = ["CONCORD_TLS_CERTIFICATE", "CONCORD_TLS_PRIVATE_KEY", "CONCORD_TLS_AUTHORITY"].map(text);
     match files {
         [None, None, None] => Ok(None),
         [Some(certificate), Some(private_key), Some(authority)] => Ok(Some(TlsConfig {

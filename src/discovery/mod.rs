@@ -33,8 +33,12 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use self::counts::DatagramCounts;
 pub(crate) use self::options::{Announcement, DiscoveryOptions, Multicast};
-pub(crate) use self::roster::{Found, Peers};
-pub(crate) use self::seeds::{Resolver, SystemResolver};
+#[cfg(test)]
+pub(crate) use self::roster::Found;
+pub(crate) use self::roster::Peers;
+pub(crate) use self::seeds::Resolver;
+#[cfg(test)]
+pub(crate) use self::seeds::SystemResolver;
 
 /// How long a leaving node tries to tell the others.
 const LEAVE_MS_MAX: u64 = 500;

@@ -17,7 +17,7 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::frame::{error_from, error_payload};
-use super::hello::{Expectation, FIXED_BYTES, Hello, Role, wrong_cluster, wrong_node};
+use super::hello::{Expectation, FIXED_BYTES, Hello, wrong_cluster, wrong_node};
 use super::secret::{PROOF_BYTES, SharedSecret};
 use super::sockets::BoxStream;
 use crate::error::{Error, ErrorKind, Result};

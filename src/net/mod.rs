@@ -27,11 +27,15 @@ mod wire;
 
 use crate::limits;
 
-pub(crate) use caller::{Call, CallError, Caller, ConnectOptions};
+#[cfg(test)]
+pub(crate) use caller::Call;
+pub(crate) use caller::{CallError, Caller, ConnectOptions};
 pub(crate) use hello::{Expectation, Hello, Role};
 pub(crate) use secret::SharedSecret;
 pub(crate) use server::{Gate, ServeOptions, Service, serve};
-pub(crate) use sockets::{BoxStream, Listener, Sockets, Stream, TcpSockets};
+#[cfg(test)]
+pub(crate) use sockets::{BoxStream, Listener};
+pub(crate) use sockets::{Sockets, TcpSockets};
 pub(crate) use tls::{Tls, TlsFiles};
 
 /// The bounds of connections; each says in `limits` what happens beyond it.

@@ -20,6 +20,6 @@ pub(crate) use core::Time;
 pub(crate) use identity::new_identity;
 pub(crate) use node::{Freshness, Node, NodeOptions, Seams};
 pub(crate) use propose::Done;
-pub(crate) use reads::{LeaseClock, SystemLeaseClock};
+pub(crate) use reads::SystemLeaseClock;
 pub(crate) use remote::{Answered, Remote, Target};
 pub use status::{Member, MemberRole, NodeState, RaftStatus, SnapshotState};

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::cluster::{self, MembershipChange};
@@ -77,7 +76,8 @@ impl Node {
     pub(crate) fn open(options: NodeOptions) -> Result<Node> {
         let mut builder = tokio::runtime::Builder::new_current_thread();
         let runtime = builder.enable_all().build();
-        let runtime = runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
+        let runtime =
+            runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
         let Built { mut node, runner } = {
             let _guard = runtime.enter();
             Runner::build(options)?
@@ -206,7 +206,9 @@ impl Node {
         }
         match self.core.leader() {
             None => "there is no leader: a majority of the members must be up and reach each other".to_owned(),
-            Some(leader) => format!("a leader is known, {}, but no majority follows it, or it is not reached", leader.address),
+            Some(leader) => {
+                format!("a leader is known, {}, but no majority follows it, or it is not reached", leader.address)
+            }
         }
     }
 
@@ -218,11 +220,7 @@ impl Node {
     }
 
     /// Blocks this thread until a task on the node's runtime is done.
-    fn wait<T: Send + 'static>(
-        &self,
-        timeout_ms: u64,
-        task: impl Future<Output = T> + Send + 'static,
-    ) -> Result<T> {
+    fn wait<T: Send + 'static>(&self, timeout_ms: u64, task: impl Future<Output = T> + Send + 'static) -> Result<T> {
         if self.is_closed() {
             return Err(ErrorKind::Closed.into());
         }
@@ -295,7 +293,11 @@ impl Node {
                 role: if voters.contains(id) { MemberRole::Voter } else { MemberRole::Learner },
                 is_leader: metrics.current_leader == Some(*id),
                 matched_index,
-                lag: if is_leader { matched_index.map(|index| last.saturating_sub(index)) } else { told.map(|told| told.lag) },
+                lag: if is_leader {
+                    matched_index.map(|index| last.saturating_sub(index))
+                } else {
+                    told.map(|told| told.lag)
+                },
                 last_contact_ms: own.map(|_| 0).or(contact_ms).or(told.map(|told| told.last_contact_ms)),
             }
         };

@@ -249,7 +249,9 @@ impl Runner {
             Some(dir) if options.durability != Durability::Memory => {
                 (Log::open(dir, log_options)?, Some(SnapshotStore::open(dir, snapshot_reach)?))
             }
-            _ if options.cluster.is_some() => (Log::in_memory(), Some(SnapshotStore::in_memory(identity, snapshot_reach))),
+            _ if options.cluster.is_some() => {
+                (Log::in_memory(), Some(SnapshotStore::in_memory(identity, snapshot_reach)))
+            }
             _ => (Log::in_memory(), None),
         };
         let machine_store = MachineStore::new(self.core.clone(), snapshots.clone());
@@ -364,10 +366,7 @@ impl Drop for Released {
 struct SeamResolver(Arc<dyn Sockets>);
 
 impl Resolver for SeamResolver {
-    fn resolve<'a>(
-        &'a self,
-        address: &'a str,
-    ) -> futures_util::future::BoxFuture<'a, std::io::Result<Vec<String>>> {
+    fn resolve<'a>(&'a self, address: &'a str) -> futures_util::future::BoxFuture<'a, std::io::Result<Vec<String>>> {
         self.0.resolve(address)
     }
 }

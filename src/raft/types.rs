@@ -5,8 +5,6 @@ use std::fmt;
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
 use openraft::raft::responder::Responder;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
-#[cfg(test)]
-use openraft::async_runtime::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 
 use crate::state_machine::{Applied, Outcome};

@@ -120,7 +120,9 @@ impl Cluster {
     pub fn leave(&self, timeout_ms: Option<u64>) -> Result<()> {
         match &self.backend {
             Backend::Node(node) => self.remove(node.status().node_id, timeout_ms),
-            Backend::Client(_) => Err(Error::new(ErrorKind::InvalidConfig, "a client is no member, so it cannot leave")),
+            Backend::Client(_) => {
+                Err(Error::new(ErrorKind::InvalidConfig, "a client is no member, so it cannot leave"))
+            }
         }
     }
 }

@@ -43,9 +43,9 @@ pub(crate) use data_dir::{DataDir, Identity};
 #[cfg(test)]
 pub(crate) use files::Files;
 pub(crate) use files::RealFiles;
-pub(crate) use log::{Ballot, Done, Driver, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
 pub(crate) use log::Sabotage;
+pub(crate) use log::{Ballot, Done, Driver, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
 pub(crate) use mem_files::MemFiles;
 pub(crate) use replacement::Replacement;

@@ -21,7 +21,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "raft",
         &[
-            "error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net", "discovery",
+            "error",
+            "limits",
+            "config",
+            "model",
+            "encoding",
+            "state_machine",
+            "telemetry",
+            "storage",
+            "net",
+            "discovery",
         ],
     ),
     (
@@ -31,7 +40,16 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "concord",
         &[
-            "error", "limits", "config", "model", "encoding", "state_machine", "telemetry", "storage", "net", "raft",
+            "error",
+            "limits",
+            "config",
+            "model",
+            "encoding",
+            "state_machine",
+            "telemetry",
+            "storage",
+            "net",
+            "raft",
             "service",
         ],
     ),

@@ -21,14 +21,30 @@ const CAUGHT_UP_ENTRIES: u64 = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MembershipChange {
     /// A node asks to be taken in, or tells its new address.
-    Join { node_id: u64, address: String, name: String, promote: bool },
+    Join {
+        node_id: u64,
+        address: String,
+        name: String,
+        promote: bool,
+    },
     /// Take in the node at this address.
-    Add { address: String },
+    Add {
+        address: String,
+    },
     /// Make a learner a voter.
-    Promote { node_id: u64 },
-    Remove { node_id: u64 },
-    Replace { old_node_id: u64, new_node_id: u64 },
-    TransferLeadership { to: Option<u64> },
+    Promote {
+        node_id: u64,
+    },
+    Remove {
+        node_id: u64,
+    },
+    Replace {
+        old_node_id: u64,
+        new_node_id: u64,
+    },
+    TransferLeadership {
+        to: Option<u64>,
+    },
 }
 
 impl MembershipChange {
@@ -238,8 +254,9 @@ async fn add(core: &Arc<Core>, address: &str) -> Result<u64> {
     let (node_id, found) = (caller.peer().node_id, caller.peer().cluster_id);
     let own = peers.hello();
     if found != 0 && found != own.cluster_id {
-        let message =
-            format!("the node at {address} belongs to another cluster; stop it, empty its data directory, start it again");
+        let message = format!(
+            "the node at {address} belongs to another cluster; stop it, empty its data directory, start it again"
+        );
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
     if found == 0 {
@@ -304,7 +321,8 @@ pub(in crate::raft) async fn transfer(core: &Arc<Core>, raft: &RaftHandle, to: O
     };
     // Before anybody else may lead, this node stops to answer by itself.
     let _suspension = core.lease.suspend();
-    let stopped = |error: &dyn std::fmt::Display| Error::new(ErrorKind::Closed, format!("this node has stopped: {error}"));
+    let stopped =
+        |error: &dyn std::fmt::Display| Error::new(ErrorKind::Closed, format!("this node has stopped: {error}"));
     raft.trigger().transfer_leader(target).await.map_err(|error| stopped(&error))?;
     let mut metrics = raft.server_metrics();
     let gone = async {
@@ -320,7 +338,10 @@ pub(in crate::raft) async fn transfer(core: &Arc<Core>, raft: &RaftHandle, to: O
     };
     match tokio::time::timeout(core.election_timeout * 5, gone).await {
         Ok(()) => Ok(target),
-        Err(_) => Err(Error::new(ErrorKind::ClusterNotReady, format!("member {target} {LAGS} or is down; it did not take over"))),
+        Err(_) => Err(Error::new(
+            ErrorKind::ClusterNotReady,
+            format!("member {target} {LAGS} or is down; it did not take over"),
+        )),
     }
 }
 

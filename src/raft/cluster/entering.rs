@@ -174,7 +174,9 @@ impl Entry<'_> {
         let mut clusters = found.iter().map(|(_, info)| info.cluster_id).filter(|cluster_id| *cluster_id != 0);
         let Some(cluster_id) = clusters.next() else { return Ok(None) };
         if clusters.any(|other| other != cluster_id) {
-            self.tell("the nodes that are found belong to different clusters; correct `seeds` or the cookies".to_owned());
+            self.tell(
+                "the nodes that are found belong to different clusters; correct `seeds` or the cookies".to_owned(),
+            );
             return Ok(None);
         }
         let mut state = self.threshold.state();
@@ -192,10 +194,13 @@ impl Entry<'_> {
         let expect = self.bootstrap_expect;
         let own = self.peers.hello();
         let willing = found.iter().filter(|(_, info)| info.cluster_id == 0 && info.bootstrap_expect == expect as u64);
-        let mut founders: BTreeMap<u64, Option<&(Caller, Info)>> = willing.map(|one| (one.1.node_id, Some(one))).collect();
+        let mut founders: BTreeMap<u64, Option<&(Caller, Info)>> =
+            willing.map(|one| (one.1.node_id, Some(one))).collect();
         founders.insert(own.node_id, None);
         if expect == 0 {
-            self.tell("waiting for a member to answer; `bootstrap_expect` is 0, so this node founds nothing".to_owned());
+            self.tell(
+                "waiting for a member to answer; `bootstrap_expect` is 0, so this node founds nothing".to_owned(),
+            );
             return;
         }
         if founders.len() < expect {

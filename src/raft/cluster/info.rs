@@ -86,11 +86,9 @@ fn read_member(reader: &mut WireReader<'_>) -> Result<MemberInfo> {
     }
     let progress = match flags & 2 {
         0 => None,
-        _ => Some(Progress {
-            matched_index: reader.varint()?,
-            lag: reader.varint()?,
-            last_contact_ms: reader.varint()?,
-        }),
+        _ => {
+            Some(Progress { matched_index: reader.varint()?, lag: reader.varint()?, last_contact_ms: reader.varint()? })
+        }
     };
     Ok(MemberInfo { node_id, address, name, is_voter: flags & 1 == 1, progress })
 }

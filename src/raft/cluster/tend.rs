@@ -107,7 +107,12 @@ impl Tender {
     async fn look_for_readiness(&self) {
         let (sender, answer) = tokio::sync::oneshot::channel();
         let timeout = self.core.election_timeout * 3;
-        self.strong.join(timeout, Box::new(move |ready| drop(sender.send(ready.is_ok()))));
+        self.strong.join(
+            timeout,
+            Box::new(move |ready| {
+                let _ = sender.send(ready.is_ok());
+            }),
+        );
         let is_served = tokio::time::timeout(timeout * 2, answer).await.is_ok_and(|answer| answer == Ok(true));
         self.core.readiness.set(is_served && !self.core.is_removed());
     }
@@ -177,9 +182,9 @@ impl Tender {
             let stands_in = |address: &str, name: &str| {
                 known.iter().any(|(id, peer)| voters.contains(id) && (peer.address == address || peer.name == name))
             };
-            let wanted = known.iter().filter(|(id, peer)| {
-                peer.promote && !voters.contains(id) && !stands_in(&peer.address, &peer.name)
-            });
+            let wanted = known
+                .iter()
+                .filter(|(id, peer)| peer.promote && !voters.contains(id) && !stands_in(&peer.address, &peer.name));
             wanted.map(|(id, _)| **id).collect::<Vec<u64>>()
         };
         for node_id in learners {
@@ -221,4 +226,3 @@ impl Tender {
         self.core.progresses.replace(progresses.collect());
     }
 }
-

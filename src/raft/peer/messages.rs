@@ -6,7 +6,7 @@ use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderR
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::raft::entry::{Entry, Vote, ballot_of, from_stored, position_of, put_position, read_position};
-use crate::raft::entry::{log_id_of, to_stored, vote_of};
+use crate::raft::entry::{to_stored, vote_of};
 use crate::raft::types::Types;
 use crate::storage::{Ballot, LogEntry, LogPosition, Payload};
 
@@ -28,8 +28,6 @@ pub(in crate::raft) mod method {
     pub(in crate::raft) const READ_INDEX: u16 = 11;
     /// Who are you, and what do you know of the cluster?
     pub(in crate::raft) const INFO: u16 = 12;
-    /// Take me in.
-    pub(in crate::raft) const JOIN: u16 = 13;
     /// Founding a cluster: will you, and then: it is so.
     pub(in crate::raft) const FOUND: u16 = 14;
     /// A change of membership or leadership.
@@ -97,8 +95,7 @@ impl Append {
         let count = reader.count()?;
         let mut entries: Vec<Entry> = Vec::with_capacity(count.min(1024));
         for _ in 0..count {
-            let position =
-                LogPosition { term: reader.varint()?, node: reader.varint()?, index: reader.varint()? };
+            let position = LogPosition { term: reader.varint()?, node: reader.varint()?, index: reader.varint()? };
             let kind = reader.u8()?;
             let payload = Payload::from(reader.bytes()?);
             let entry = from_stored(LogEntry { position, kind, payload });
@@ -225,10 +222,9 @@ pub(in crate::raft) fn decode_transfer_answer(bytes: &[u8]) -> Result<TransferLe
     let mut reader = WireReader::new(bytes);
     let answer = match reader.u8()? {
         0 => Ok(()),
-        1 => Err(TransferLeaderError::VoteChanged {
-            expected: read_vote(&mut reader)?,
-            actual: read_vote(&mut reader)?,
-        }),
+        1 => {
+            Err(TransferLeaderError::VoteChanged { expected: read_vote(&mut reader)?, actual: read_vote(&mut reader)? })
+        }
         2 => Err(TransferLeaderError::LogNotFlushed {
             expected: read_position(&mut reader)?,
             actual: read_position(&mut reader)?,
@@ -286,6 +282,7 @@ pub(in crate::raft) fn decode_vote_alone(bytes: &[u8]) -> Result<Vote> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::raft::entry::log_id_of;
     use crate::raft::types::Batch;
     use openraft::EntryPayload;
 
@@ -296,10 +293,8 @@ mod tests {
     fn append() -> Vec<u8> {
         let position = |index| log_id_of(LogPosition { term: 300, node: 7, index });
         let payload = EntryPayload::Normal(Batch { payload: Payload::from(vec![9; 300]), is_alone: false });
-        let entries = vec![
-            Entry { log_id: position(5), payload: EntryPayload::Blank },
-            Entry { log_id: position(6), payload },
-        ];
+        let entries =
+            vec![Entry { log_id: position(5), payload: EntryPayload::Blank }, Entry { log_id: position(6), payload }];
         let request = AppendEntriesRequest {
             vote: vote(),
             prev_log_id: Some(position(4)),

@@ -115,7 +115,12 @@ impl PeerNetwork {
         }
     }
 
-    async fn ask_for_vote(&self, method: u16, request: VoteRequest<Types>, option: RPCOption) -> RpcResult<VoteResponse<Types>> {
+    async fn ask_for_vote(
+        &self,
+        method: u16,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> RpcResult<VoteResponse<Types>> {
         let answer = self.call(method, messages::encode_vote(&request), &option, RPCTypes::Vote).await?;
         let (answer, time_ms) = messages::decode_vote_answer(&answer).map_err(|error| broken(&error))?;
         if time_ms > 0 {
@@ -124,7 +129,12 @@ impl PeerNetwork {
         Ok(answer)
     }
 
-    async fn send_snapshot(&self, vote: Vote, data: &SnapshotData, piece_timeout: Duration) -> Result<Vote, StreamingError<Types>> {
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        data: &SnapshotData,
+        piece_timeout: Duration,
+    ) -> Result<Vote, StreamingError<Types>> {
         let caller = match self.caller(Use::Snapshots).await {
             Ok(caller) => caller,
             Err(error) => return Err(StreamingError::Unreachable(Unreachable::new(&error))),

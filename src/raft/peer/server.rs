@@ -298,7 +298,10 @@ impl Gate for Shared {
             return Ok(());
         }
         if hello.node_id == own.node_id {
-            return Err(Error::new(ErrorKind::InvalidConfig, "this is the node itself, or a copy of its data directory"));
+            return Err(Error::new(
+                ErrorKind::InvalidConfig,
+                "this is the node itself, or a copy of its data directory",
+            ));
         }
         if hello.cluster_id != 0 && own.cluster_id != 0 && hello.cluster_id != own.cluster_id {
             let message = format!(

@@ -34,7 +34,6 @@ const IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_TO_OVERLAP: usize = 64;
 /// A batch is closed when it is this large, so that entries stay small enough to replicate.
 const ENTRY_BYTES: usize = 1024 * 1024;
-const ENTRY_COMMANDS: usize = limits::BATCH_COMMANDS_MAX;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
 /// Waiting bytes beyond which new writes are refused with `cluster_not_ready`.

@@ -6,7 +6,7 @@ mod delivery;
 mod session;
 mod way;
 
-pub(in crate::raft) use answer::{ProposeAnswer, decode_answer, encode_answer};
+pub(in crate::raft) use answer::{ProposeAnswer, encode_answer};
 pub(in crate::raft) use batcher::Batcher;
 pub(crate) use batcher::Done;
 pub(in crate::raft) use delivery::{Attempt, Delivery, Way};

@@ -7,4 +7,4 @@ mod rounds;
 pub(in crate::raft) use authority::{NodeAuthority, confirm_here, decode_level, encode_index};
 pub(in crate::raft) use lease::Lease;
 pub(crate) use lease::{LeaseClock, SystemLeaseClock};
-pub(in crate::raft) use rounds::{ReadIndex, Ready, Rounds};
+pub(in crate::raft) use rounds::{Ready, Rounds};

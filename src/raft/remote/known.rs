@@ -65,8 +65,10 @@ impl Known {
 
     /// Where to ask who the members are: those that are known, then those that were configured.
     pub(super) fn addresses(&self) -> Vec<String> {
-        let mut addresses: Vec<String> = self.candidates(Target::Anybody).into_iter().map(|(_, address)| address).collect();
-        addresses.extend(self.configured.iter().filter(|address| !addresses.contains(address)).cloned().collect::<Vec<_>>());
+        let mut addresses: Vec<String> =
+            self.candidates(Target::Anybody).into_iter().map(|(_, address)| address).collect();
+        addresses
+            .extend(self.configured.iter().filter(|address| !addresses.contains(address)).cloned().collect::<Vec<_>>());
         addresses
     }
 

@@ -62,7 +62,8 @@ impl Remote {
     /// Blocks until a member has answered.
     pub(crate) fn connect(config: &ClientConfig, sockets: Arc<dyn Sockets>) -> Result<Remote> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
+        let runtime =
+            runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
         let remote = {
             let _guard = runtime.enter();
             Remote::build(config, sockets)?
@@ -168,10 +169,6 @@ impl Remote {
             mpsc::RecvTimeoutError::Timeout => ErrorKind::Timeout.into(),
             mpsc::RecvTimeoutError::Disconnected => ErrorKind::Closed.into(),
         })
-    }
-
-    pub(crate) fn cluster_id(&self) -> u128 {
-        self.links.peers.hello().cluster_id
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -151,7 +151,12 @@ impl Views {
 
     fn get(&self, id: u64) -> Result<Arc<View>> {
         let mut state = self.state();
-        let gone = || Error::new(ErrorKind::ClusterNotReady, "this scan was left alone too long, or its member restarted; begin again");
+        let gone = || {
+            Error::new(
+                ErrorKind::ClusterNotReady,
+                "this scan was left alone too long, or its member restarted; begin again",
+            )
+        };
         let (view, used) = state.open.get_mut(&id).ok_or_else(gone)?;
         *used = Instant::now();
         Ok(view.clone())

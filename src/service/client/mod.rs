@@ -91,10 +91,6 @@ impl Client {
         self.remote.change(change, timeout_ms)
     }
 
-    pub(crate) fn cluster_id(&self) -> u128 {
-        self.remote.cluster_id()
-    }
-
     pub(crate) fn is_closed(&self) -> bool {
         self.remote.is_closed()
     }

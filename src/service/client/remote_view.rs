@@ -35,11 +35,7 @@ impl RemoteView {
     }
 
     /// Calls `f` for each of the keys in order.
-    pub(in crate::service) fn get_many(
-        &self,
-        keys: &[&[u8]],
-        mut f: impl FnMut(Option<RecordView<'_>>),
-    ) -> Result<()> {
+    pub(in crate::service) fn get_many(&self, keys: &[&[u8]], mut f: impl FnMut(Option<RecordView<'_>>)) -> Result<()> {
         for keys in keys.chunks(crate::limits::BATCH_OPS_MAX) {
             let answer = self.ask(method::VIEW_READ, ViewRequest { view: self.id, keys: keys.to_vec() }.encode())?;
             let records = protocol::decode_records(&answer)?;
