@@ -75,7 +75,7 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_400;
 pub const ADDRESS_BYTES_MAX: usize = 255;
 
 /// Longest name of a node. Beyond it: `invalid_config`.
-pub const NODE_NAME_BYTES_MAX: usize = 128;
+pub const NODE_NAME_BYTES_MAX: usize = 64;
 
 /// Most configured seeds. Beyond it: `invalid_config`.
 pub const SEEDS_MAX: usize = 64;

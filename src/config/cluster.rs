@@ -89,7 +89,7 @@ pub struct ClusterConfig {
     pub listen: String,
     /// `host:port` under which others reach this node, when that differs from `listen`.
     pub advertise: Option<String>,
-    /// Name for people, shown in the status; up to 128 bytes. Default: the advertised address.
+    /// Name for people, shown in the status; up to 64 bytes. Default: the advertised address.
     pub name: Option<String>,
     /// `host:port` of nodes that may be there already; a DNS name may stand for several.
     pub seeds: Vec<String>,
@@ -136,7 +136,7 @@ impl ClusterConfig {
             (is_address(&self.listen), "cluster: `listen` is host:port"),
             (self.advertise.as_deref().is_none_or(is_address), "cluster: `advertise` is host:port"),
             (self.seeds.iter().all(|seed| is_address(seed)), "cluster: each of `seeds` is host:port"),
-            (name_bytes <= limits::NODE_NAME_BYTES_MAX, "cluster: `name` has at most 128 bytes"),
+            (name_bytes <= limits::NODE_NAME_BYTES_MAX, "cluster: `name` has at most 64 bytes"),
             (self.bootstrap_expect <= 9, "cluster: `bootstrap_expect` is 0 to 9"),
             ((100..=60_000).contains(&self.election_timeout_ms), "cluster: `election_timeout_ms` is 100 to 60000"),
             (
