@@ -24,9 +24,14 @@ GOALS = {
     "P6x1024": ("at least 700 k calls/s", lambda f: f["value"] >= 700e3),
     "P7c": ("at most 250 ns", lambda f: f["value"] <= 250),
     "P7py": ("at most 300 ns", lambda f: f["value"] <= 300),
+    "P8": ("at least 2 k calls/s", lambda f: f["value"] >= 2e3),
+    "P8x128": ("at least 100 k calls/s", lambda f: f["value"] >= 100e3),
+    "P9": ("at least 12 k calls/s", lambda f: f["value"] >= 12e3),
+    "P9x128": ("at least 250 k calls/s", lambda f: f["value"] >= 250e3),
     "P10": ("at most 300 bytes a record", lambda f: f["value"] <= 300),
     "P11open": ("at most 2 s", lambda f: f["value"] <= 2),
     "P11pause": ("at most 20 ms", lambda f: f["value"] <= 20),
+    "P12": ("at most 500 ms", lambda f: f["value"] <= 500),
 }
 
 MARKERS = ("<!-- figures: `make bench` writes this table -->", "<!-- end of figures -->")

@@ -3,8 +3,12 @@
 //! Prints one JSON object a line: `{"id", "name", "value", "unit", "baseline", "ratio"}`; `benches/bench.sh` collects
 //! them. Sizes that need a process of their own (P10, P11) run in one: this program starts itself again.
 
+#[path = "rust/cluster.rs"]
+mod cluster;
 #[path = "rust/disk.rs"]
 mod disk;
+#[path = "rust/etcd.rs"]
+mod etcd;
 #[path = "rust/million.rs"]
 mod million;
 #[path = "rust/writes.rs"]
@@ -21,14 +25,22 @@ fn main() {
         ["fill", dir] => million::fill(Path::new(dir)),
         ["open", dir] => million::open(Path::new(dir)),
         ["pause", dir] => million::pause(Path::new(dir)),
+        ["member", folder, at, ref ports @ ..] => cluster::member(Path::new(folder), at, ports),
+        ["cluster"] => cluster::run(folder().path()),
+        ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => panic!("usage: rust [fill|open|pause DIR]"),
+        _ => panic!("usage: rust [cluster | failover | fill|open|pause DIR]"),
     }
 }
 
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build")
+}
+
 fn run_all() {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory on the disk of the build");
+    let folder = folder();
     writes::run(folder.path());
+    cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {
         let program = std::env::current_exe().expect("the path of this program");

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Datagrams since the start. Those that were dropped are told to nobody but this.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct DatagramCounts {
     /// Handed to the network.
@@ -27,6 +28,7 @@ pub(super) struct Counts {
     pub(super) replayed: AtomicU64,
 }
 
+#[cfg(test)]
 impl Counts {
     pub(super) fn read(&self) -> DatagramCounts {
         let value = |count: &AtomicU64| count.load(Ordering::Relaxed);

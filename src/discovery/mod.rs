@@ -31,9 +31,9 @@ use self::seeds::Seeds;
 use self::sockets::Sockets;
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(test)]
 pub(crate) use self::counts::DatagramCounts;
 pub(crate) use self::options::{Announcement, DiscoveryOptions, Multicast};
-#[cfg(test)]
 pub(crate) use self::roster::Found;
 pub(crate) use self::roster::Peers;
 pub(crate) use self::seeds::Resolver;
@@ -47,6 +47,7 @@ const LEAVE_MS_MAX: u64 = 500;
 /// still runs.
 pub(crate) struct Discovery {
     roster: Arc<Roster>,
+    #[cfg(test)]
     counts: Arc<Counts>,
     me: watch::Sender<Announcement>,
     gossip: Option<JoinHandle<()>>,
@@ -76,7 +77,14 @@ impl Discovery {
             None => None,
         };
         let seeds = Seeds::start(&options, &roster, me.subscribe());
-        Ok(Discovery { roster, counts, me, gossip, _seeds: seeds })
+        Ok(Discovery {
+            roster,
+            #[cfg(test)]
+            counts,
+            me,
+            gossip,
+            _seeds: seeds,
+        })
     }
 
     /// Everyone found now: seeds first, each address once, never this node itself as far as can be known. A seed
@@ -103,6 +111,7 @@ impl Discovery {
     }
 
     /// What became of the datagrams of gossip.
+    #[cfg(test)]
     pub(crate) fn counts(&self) -> DatagramCounts {
         self.counts.read()
     }

@@ -67,6 +67,7 @@ pub(crate) struct Caller {
 struct Handle {
     shared: Arc<Shared>,
     peer: Hello,
+    #[cfg(test)]
     closed: watch::Receiver<()>,
 }
 
@@ -121,14 +122,21 @@ impl Caller {
             .unwrap_or_else(|_| Err(unreachable(address, &"no answer in the handshake")))?;
         let shared = Shared { state: Mutex::default(), limits: options.limits, address: address.to_owned() };
         let shared = Arc::new(shared);
-        let (alive, closed) = watch::channel(());
+        let (alive, _closed) = watch::channel(());
         let wire = Wire::new(stream, options.limits.frame_bytes_max);
         let mut task = Task { wire, shared: shared.clone(), _alive: alive };
         tokio::spawn(async move {
             let end = poll_fn(|cx| task.poll(cx)).await;
             task.shared.end(&end);
         });
-        Ok(Caller { handle: Arc::new(Handle { shared, peer, closed }) })
+        Ok(Caller {
+            handle: Arc::new(Handle {
+                shared,
+                peer,
+                #[cfg(test)]
+                closed: _closed,
+            }),
+        })
     }
 
     /// Sends a request. It takes its place in the queue now, not when the future is first polled; dropping the
@@ -147,6 +155,7 @@ impl Caller {
     }
 
     /// Resolves when the connection has ended. Does not keep it open.
+    #[cfg(test)]
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + 'static {
         let mut closed = self.handle.closed.clone();
         async move { while closed.changed().await.is_ok() {} }

@@ -56,13 +56,6 @@ impl Tls {
         Ok(Tls { files, loaded })
     }
 
-    /// Reads the files again now, whether they changed or not, and says what is wrong with them.
-    pub(crate) fn reload(&self) -> Result<()> {
-        let fresh = load(&self.files)?;
-        *self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = fresh;
-        Ok(())
-    }
-
     /// What new connections use: the files of this moment, as long as they are good.
     fn current(&self) -> Loaded {
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -19,6 +19,7 @@ use super::peer::Peers;
 use super::reads::Lease;
 use super::status::SnapshotState;
 use super::types::{Answer, Batch, Peer, Types};
+use crate::discovery::{Discovery, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
@@ -148,6 +149,8 @@ pub(super) struct Core {
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
     pub(super) closed: AtomicBool,
+    /// Notified once `closed` is set.
+    pub(super) closing: Notify,
     pub(super) readiness: Readiness,
     pub(super) progresses: Progresses,
     /// Work that would hold up the node's thread goes to another one; not in a simulation.
@@ -188,6 +191,7 @@ impl Core {
             election_timeout,
             runtime,
             closed: AtomicBool::new(false),
+            closing: Notify::new(),
             readiness: Readiness::default(),
             progresses: Progresses::default(),
             has_threads,
@@ -261,6 +265,20 @@ impl Core {
         learned.or_else(|| self.known_peer(node_id).map(|peer| peer.address))
     }
 
+    /// Where other nodes may be: as found, and as the log says.
+    pub(super) fn addresses(&self, discovery: &Discovery) -> Vec<String> {
+        let has_tls = self.peers.as_ref().is_some_and(|peers| peers.options().tls.is_some());
+        let mut addresses: Vec<String> = discovery.peers().iter().map(|found| reachable(found, has_tls)).collect();
+        if let Some(raft) = self.raft() {
+            let receiver = raft.metrics();
+            let metrics = receiver.borrow_watched();
+            addresses.extend(metrics.membership_config.membership().nodes().map(|(_, peer)| peer.address.clone()));
+        }
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
     /// Whether the cluster has removed this node.
     pub(super) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Relaxed)
@@ -332,6 +350,15 @@ impl Core {
             0 => 0,
             offset_ms => offset_ms + self.lease.now_ns() / 1_000_000,
         }
+    }
+}
+
+/// A certificate is made out to a name, so the name that an address was looked up under is what to connect to.
+pub(super) fn reachable(found: &Found, has_tls: bool) -> String {
+    let port = || found.address.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
+    match &found.host {
+        Some(host) if has_tls && !host.is_empty() => format!("{host}:{}", port()),
+        _ => found.address.clone(),
     }
 }
 

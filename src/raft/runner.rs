@@ -8,6 +8,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{RaftMetrics, ServerState};
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
 use super::cluster::{Entered, Entry, Formation, Tender, Threshold, transfer};
 use super::core::{Core, CoreParts, RaftHandle, Running};
@@ -15,7 +16,7 @@ use super::log_store::LogStore;
 use super::machine_store::{MachineStore, snapshot_reach};
 use super::node::{Node, NodeOptions};
 use super::peer::{Network, PeerServer, Peers, Shared};
-use super::propose::{Batcher, Delivery, NodeWay};
+use super::propose::{Batcher, Delivery, NodeWay, PATIENCE_ELECTIONS};
 use super::reads::{Lease, NodeAuthority, Rounds};
 use super::types::{Peer, Types};
 use crate::config::{ClusterConfig, Durability};
@@ -37,6 +38,8 @@ const ENTRIES_KEPT_IN_CLUSTER: u64 = 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long closing tries to hand leadership over.
 const HANDOVER: Duration = Duration::from_secs(2);
+/// How long closing waits for those who gossip to be told.
+const FAREWELL: Duration = Duration::from_millis(700);
 /// Election timeout of a node without sockets, which never matters.
 const ELECTION_TIMEOUT_ALONE: Duration = Duration::from_millis(600);
 
@@ -78,9 +81,10 @@ impl Runner {
         });
         let delivery = peers.as_ref().map(|_| Delivery::new(Arc::new(NodeWay::new(core.clone()))));
         let batcher = Batcher::new(runtime.clone(), Some(core.clone()), delivery, options.seams.has_threads);
+        let patience = election_timeout * PATIENCE_ELECTIONS;
         let authority = Arc::new(NodeAuthority::new(core.clone()));
-        let leader_reads = Rounds::new(Consistency::Leader, authority.clone(), runtime.clone());
-        let strong_reads = Rounds::new(Consistency::Strong, authority, runtime);
+        let leader_reads = Rounds::new(Consistency::Leader, authority.clone(), patience, runtime.clone());
+        let strong_reads = Rounds::new(Consistency::Strong, authority, patience, runtime);
         let threshold = Arc::new(Threshold::default());
         let expect = cluster.map_or(0, |cluster| cluster.bootstrap_expect);
         let server = Arc::new(PeerServer::new(core.clone(), threshold.clone(), options.data_dir.clone(), expect));
@@ -146,14 +150,21 @@ impl Runner {
         };
         let joins = entered.as_ref().is_some_and(|entered| entered.formation.is_none());
         let raft = self.start(entered).await?;
-        if discovery.is_some() {
-            self.tend(discovery, joins);
-        } else {
-            self.wait_until_serving(&raft).await?;
-        }
+        let tending = match discovery {
+            Some(_) => Some(self.tend(discovery, joins)),
+            None => {
+                self.wait_until_serving(&raft).await?;
+                None
+            }
+        };
         report(Ok(()));
         let _ = stopped.await;
         self.leave_in_order(&raft).await;
+        self.core.closed.store(true, Ordering::Relaxed);
+        self.core.closing.notify_waiters();
+        if let Some(tending) = tending {
+            let _ = tokio::time::timeout(FAREWELL, tending).await;
+        }
         Ok(())
     }
 
@@ -313,7 +324,7 @@ impl Runner {
         Ok(())
     }
 
-    fn tend(&self, discovery: Option<Discovery>, joins: bool) {
+    fn tend(&self, discovery: Option<Discovery>, joins: bool) -> JoinHandle<()> {
         let tender = Tender {
             core: self.core.clone(),
             discovery,
@@ -321,7 +332,7 @@ impl Runner {
             promote: self.options.cluster.as_ref().is_some_and(|cluster| cluster.promote),
             joins,
         };
-        tokio::spawn(tender.run());
+        tokio::spawn(tender.run())
     }
 
     /// Waits until this node leads and has applied everything that it had acknowledged before.

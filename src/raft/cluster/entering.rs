@@ -16,6 +16,7 @@ use super::{Formation, Found, Info};
 use crate::discovery::Discovery;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Caller;
+use crate::raft::core::reachable;
 use crate::raft::peer::{Peers, error_of, method};
 use crate::raft::types::Peer;
 use crate::storage::DataDir;
@@ -120,6 +121,7 @@ impl Entry<'_> {
     /// Runs until the node belongs to a cluster.
     pub(in crate::raft) async fn run(&self) -> Result<Entered> {
         let start = Instant::now();
+        let mut found_more = self.discovery.watch();
         loop {
             if let Some(entered) = self.threshold.state().entered.clone() {
                 return Ok(entered);
@@ -129,7 +131,12 @@ impl Entry<'_> {
                 return Ok(entered);
             }
             self.found_one(&found, start.elapsed()).await;
-            let _ = tokio::time::timeout(LOOK_INTERVAL, self.threshold.changed.notified()).await;
+            tokio::select! {
+                biased;
+                () = self.threshold.changed.notified() => {}
+                Ok(()) = found_more.changed() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
         }
     }
 
@@ -140,7 +147,8 @@ impl Entry<'_> {
     /// Asks everybody that was ever heard of.
     async fn look_around(&self) -> Vec<(Caller, Info)> {
         let own = self.peers.hello();
-        let mut addresses: Vec<String> = self.discovery.peers().iter().map(|found| found.address.clone()).collect();
+        let has_tls = self.peers.options().tls.is_some();
+        let mut addresses: Vec<String> = self.discovery.peers().iter().map(|found| reachable(found, has_tls)).collect();
         addresses.extend(self.threshold.state().invitations.iter().cloned());
         addresses.sort();
         addresses.dedup();

@@ -98,9 +98,12 @@ impl Tender {
                 joint_rounds = 0;
                 self.ask_for_progress().await;
             }
-            tokio::time::sleep(INTERVAL).await;
+            let _ = tokio::time::timeout(INTERVAL, self.core.closing.notified()).await;
         }
         self.core.readiness.set(false);
+        if let Some(discovery) = self.discovery {
+            discovery.leave().await;
+        }
     }
 
     /// A real read through a quorum tells whether this node serves.
@@ -121,12 +124,12 @@ impl Tender {
     async fn greet_strangers(&self) {
         let (Some(peers), Some(discovery)) = (&self.core.peers, &self.discovery) else { return };
         let own = peers.hello();
-        for found in discovery.peers().iter() {
-            if found.address == own.address {
+        for address in self.core.addresses(discovery) {
+            if address == own.address {
                 continue;
             }
             let greeting = async {
-                let caller = peers.stranger(&found.address).await?;
+                let caller = peers.stranger(&address).await?;
                 peers.learn(caller.peer());
                 let answer = caller.call(method::INFO, Vec::new()).await.map_err(error_of)?;
                 Info::decode(&answer)
@@ -155,12 +158,13 @@ impl Tender {
             return change(&self.core, introduction, ANSWER_TIMEOUT).await.is_ok();
         }
         // Nobody has sent this node a log yet, so it asks whom it finds.
-        for found in self.discovery.as_ref().map(Discovery::peers).unwrap_or_default().iter() {
-            if found.address == peers.hello().address {
+        let Some(discovery) = &self.discovery else { return false };
+        for address in self.core.addresses(discovery) {
+            if address == peers.hello().address {
                 continue;
             }
             let asking = async {
-                let caller = peers.stranger(&found.address).await?;
+                let caller = peers.stranger(&address).await?;
                 caller.call(method::CHANGE, introduction.encode()).await.map_err(error_of)
             };
             if matches!(tokio::time::timeout(ANSWER_TIMEOUT * 3, asking).await, Ok(Ok(_))) {

@@ -1,5 +1,6 @@
 //! Messages: what members say to each other, as bytes. Checked on arrival: lengths before anything is allocated.
 
+use openraft::EntryPayload;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse};
 
@@ -102,6 +103,10 @@ impl Append {
             entries.push(entry.map_err(|error| damaged(&error.to_string()))?);
         }
         reader.finish()?;
+        // The leader waits for one write of one caller: this node does nothing better meanwhile than to write it.
+        if let [Entry { payload: EntryPayload::Normal(batch), .. }] = &mut entries[..] {
+            batch.is_alone = true;
+        }
         check_sequence(prev_log_id.map(|log_id| position_of(&log_id)), &entries)?;
         Ok(Append { request: AppendEntriesRequest { vote, prev_log_id, entries, leader_commit }, time_ms })
     }
@@ -284,7 +289,6 @@ mod tests {
     use super::*;
     use crate::raft::entry::log_id_of;
     use crate::raft::types::Batch;
-    use openraft::EntryPayload;
 
     fn vote() -> Vote {
         vote_of(Ballot { term: 300, node: 7, committed: true })

@@ -261,12 +261,14 @@ impl Service for Shared {
     fn handle(&self, from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
         let server = &self.0;
         let is_peer = from.role == Role::Peer;
+        // A node that has not entered a cluster has nothing to say about its log.
+        let is_member = is_peer && from.cluster_id != 0 && from.cluster_id == self.hello().cluster_id;
         let answer = match method {
-            method::APPEND if is_peer => server.append(&message),
-            method::VOTE if is_peer => server.vote(&message, true),
-            method::PRE_VOTE if is_peer => server.vote(&message, false),
-            method::SNAPSHOT if is_peer => server.clone().snapshot(from.node_id, message),
-            method::TRANSFER if is_peer => server.transfer(&message),
+            method::APPEND if is_member => server.append(&message),
+            method::VOTE if is_member => server.vote(&message, true),
+            method::PRE_VOTE if is_member => server.vote(&message, false),
+            method::SNAPSHOT if is_member => server.clone().snapshot(from.node_id, message),
+            method::TRANSFER if is_member => server.transfer(&message),
             method::FOUND if is_peer => server.found(&message),
             method::INVITE if is_peer => server.invite(&message),
             method::PROPOSE => server.propose(from, message),

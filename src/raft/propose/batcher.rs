@@ -6,6 +6,7 @@
 //! turn later, so that callers who come straight back share it.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -183,9 +184,13 @@ impl Batcher {
             stamp_batch(&mut payload, core.time.now_ms());
         }
         let payload = Payload::from(payload);
-        let flight = Flight { batcher: self.clone(), callers: Some(callers), payload: payload.clone(), timeout_ms };
+        let started = delivery.as_ref().map(|_| tokio::time::Instant::now());
+        let flight =
+            Flight { batcher: self.clone(), callers: Some(callers), payload: payload.clone(), timeout_ms, started };
         match here {
             Some(core) if delivery.is_none() || core.leads_with_quorum() => {
+                // With others to wait for, this thread sends to them while the log's own thread writes.
+                let is_alone = is_alone && core.serves_locally.load(Ordering::Acquire);
                 core.propose_here(Batch { payload, is_alone }, move |result| flight.land(result));
             }
             _ => flight.deliver(),
@@ -281,6 +286,8 @@ struct Flight {
     callers: Option<Callers>,
     payload: Payload,
     timeout_ms: u64,
+    /// When it set out, if it may have to go to others.
+    started: Option<tokio::time::Instant>,
 }
 
 impl Flight {
@@ -314,7 +321,9 @@ impl Flight {
                 return;
             };
             let commands = &self.payload[BATCH_HEADER_BYTES..];
-            let outcome = delivery.deliver(commands, Duration::from_millis(self.timeout_ms)).await;
+            let spent = self.started.map_or(Duration::ZERO, |started| started.elapsed());
+            let left = Duration::from_millis(self.timeout_ms).saturating_sub(spent);
+            let outcome = delivery.deliver(commands, left).await;
             let Some(callers) = self.callers.take() else { return };
             match outcome {
                 Ok(outcomes) => callers.answer_each(outcomes),

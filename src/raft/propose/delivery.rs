@@ -52,6 +52,9 @@ impl Delivery {
 
     /// Delivers encoded commands. An error says for all of them whether they are not done or may be done.
     pub(in crate::raft) async fn deliver(&self, commands: &[u8], timeout: Duration) -> Result<Vec<Outcome>> {
+        if timeout.is_zero() {
+            return Err(ErrorKind::Timeout.into());
+        }
         let start = Instant::now();
         let give_up_at = start + timeout;
         let patient_until = start + self.way.patience().min(timeout);

@@ -10,4 +10,4 @@ pub(in crate::raft) use answer::{ProposeAnswer, encode_answer};
 pub(in crate::raft) use batcher::Batcher;
 pub(crate) use batcher::Done;
 pub(in crate::raft) use delivery::{Attempt, Delivery, Way};
-pub(in crate::raft) use way::{NodeWay, attempt_of, attempt_of_call, propose_here};
+pub(in crate::raft) use way::{NodeWay, PATIENCE_ELECTIONS, attempt_of, attempt_of_call, propose_here};

@@ -19,8 +19,8 @@ use crate::raft::types::{Batch, Types};
 use crate::state_machine::Applied;
 use crate::storage::Payload;
 
-/// How long a batch waits for a leader before it fails, in election timeouts.
-const PATIENCE_ELECTIONS: u32 = 15;
+/// How long a batch or a read waits for a leader before it fails, in election timeouts.
+pub(in crate::raft) const PATIENCE_ELECTIONS: u32 = 15;
 
 pub(in crate::raft) struct NodeWay {
     core: Arc<Core>,

@@ -37,6 +37,8 @@ pub(in crate::raft) trait Authority: Send + Sync {
 pub(in crate::raft) struct Rounds {
     level: Consistency,
     authority: Arc<dyn Authority>,
+    /// How long a reader waits for a leader at most.
+    patience: Duration,
     runtime: Handle,
     state: Mutex<State>,
 }
@@ -48,14 +50,19 @@ struct State {
 }
 
 impl Rounds {
-    pub(in crate::raft) fn new(level: Consistency, authority: Arc<dyn Authority>, runtime: Handle) -> Arc<Rounds> {
-        Arc::new(Rounds { level, authority, runtime, state: Mutex::default() })
+    pub(in crate::raft) fn new(
+        level: Consistency,
+        authority: Arc<dyn Authority>,
+        patience: Duration,
+        runtime: Handle,
+    ) -> Arc<Rounds> {
+        Arc::new(Rounds { level, authority, patience, runtime, state: Mutex::default() })
     }
 
     /// Calls `ready` when a read may go ahead, or with `cluster_not_ready` or `timeout`.
     pub(in crate::raft) fn join(self: &Arc<Rounds>, timeout: Duration, ready: Ready) {
         let mut state = self.state();
-        state.waiting.push((Instant::now() + timeout, ready));
+        state.waiting.push((Instant::now() + timeout.min(self.patience), ready));
         if !std::mem::replace(&mut state.is_running, true) {
             drop(state);
             self.runtime.spawn(self.clone().run());

@@ -181,8 +181,14 @@ pub(super) fn decode_records(bytes: &[u8]) -> Result<Vec<Option<RecordView<'_>>>
     Ok(records)
 }
 
-/// A page of a scan: whether it is the last one, then keys with their records.
-pub(super) fn decode_page(bytes: &[u8]) -> Result<(bool, Vec<(&[u8], RecordView<'_>)>)> {
+/// A page of a scan.
+pub(super) struct Page<'a> {
+    pub(super) is_last: bool,
+    pub(super) records: Vec<(&'a [u8], RecordView<'a>)>,
+}
+
+/// A page: whether it is the last one, then keys with their records.
+pub(super) fn decode_page(bytes: &[u8]) -> Result<Page<'_>> {
     let mut reader = WireReader::new(bytes);
     let is_last = reader.u8()? == 1;
     let mut records = Vec::new();
@@ -191,7 +197,7 @@ pub(super) fn decode_page(bytes: &[u8]) -> Result<(bool, Vec<(&[u8], RecordView<
         let record = read_record(&mut reader)?.ok_or_else(|| damaged("a record of a page is missing"))?;
         records.push((key, record));
     }
-    Ok((is_last, records))
+    Ok(Page { is_last, records })
 }
 
 const NODE_STATES: [NodeState; 6] = [

@@ -57,15 +57,15 @@ impl RemoteView {
         loop {
             let request = ScanRequest { view: self.id, from: from.as_ref().map(Vec::as_slice), to };
             let answer = self.ask(method::VIEW_SCAN, request.encode())?;
-            let (is_last, records) = protocol::decode_page(&answer)?;
-            let last_key = records.last().map(|(key, _)| key.to_vec());
-            for (key, record) in records {
+            let page = protocol::decode_page(&answer)?;
+            let last_key = page.records.last().map(|(key, _)| key.to_vec());
+            for (key, record) in page.records {
                 if f(key, record).is_break() {
                     return Ok(());
                 }
             }
             match last_key {
-                Some(key) if !is_last => from = Bound::Excluded(key),
+                Some(key) if !page.is_last => from = Bound::Excluded(key),
                 _ => return Ok(()),
             }
         }
