@@ -348,7 +348,8 @@ pub(in crate::raft) async fn transfer(core: &Arc<Core>, raft: &RaftHandle, to: O
 /// The other voter that has most of the log and has answered lately.
 fn furthest(core: &Core, raft: &RaftHandle, members: &Members) -> Result<u64> {
     let others = members.voters.iter().copied().filter(|id| *id != core.node_id);
-    let heard = others.filter_map(|id| Some((lag(raft, id)?, core.lease.last_contact_ns(id)?, id)));
+    let lately = |ns: &u64| u128::from(*ns) < core.election_timeout.as_nanos();
+    let heard = others.filter_map(|id| Some((lag(raft, id)?, core.lease.last_contact_ns(id).filter(lately)?, id)));
     let nobody = || Error::new(ErrorKind::ClusterNotReady, format!("every other voter {LAGS} or is down"));
     heard.min().map(|(_, _, id)| id).ok_or_else(nobody)
 }

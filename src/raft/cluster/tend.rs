@@ -81,6 +81,18 @@ pub(in crate::raft) struct Tender {
 impl Tender {
     /// Runs until the node closes.
     pub(in crate::raft) async fn run(self) {
+        tokio::select! {
+            biased;
+            () = self.core.closing.notified() => {}
+            () = self.look_after() => {}
+        }
+        self.core.readiness.set(false);
+        if let Some(discovery) = self.discovery {
+            discovery.leave().await;
+        }
+    }
+
+    async fn look_after(&self) {
         let mut joint_rounds = 0;
         let mut is_introduced = false;
         while !self.core.is_closed() {
@@ -98,11 +110,7 @@ impl Tender {
                 joint_rounds = 0;
                 self.ask_for_progress().await;
             }
-            let _ = tokio::time::timeout(INTERVAL, self.core.closing.notified()).await;
-        }
-        self.core.readiness.set(false);
-        if let Some(discovery) = self.discovery {
-            discovery.leave().await;
+            tokio::time::sleep(INTERVAL).await;
         }
     }
 
