@@ -305,7 +305,9 @@ impl Runner {
     /// A lone voter leads at once. Another may have promised, in its last run, to vote for nobody but the leader; the
     /// promise is over after an election timeout.
     async fn allow_elections(&self, raft: &RaftHandle) -> Result<()> {
-        let voters: Vec<u64> = raft.voter_ids().collect();
+        // Of the core itself: the metrics come later.
+        let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<u64>>());
+        let voters = voters.await.map_err(|error| start_error(&error))?;
         let is_alone = voters == [self.core.node_id];
         if self.options.cluster.is_none() && !is_alone {
             let message = "this data directory belongs to a member of a cluster; open it with its `cluster` settings, \
