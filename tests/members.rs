@@ -1,36 +1,95 @@
 //! Members: three stores in one process are one store.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use concord_kv::{ClientConfig, ClusterConfig, Concord, Config, Consistency, ReadOptions};
+use concord_kv::{
+    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, PutOptions, ReadOptions, Value,
+};
 
-fn free_ports(count: usize) -> Vec<u16> {
-    let listeners: Vec<_> = (0..count).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+const COOKIE: &str = "a secret of this test";
+
+/// Three places for members, with their ports.
+struct Trio {
+    dir: tempfile::TempDir,
+    ports: Vec<u16>,
+    durability: Durability,
 }
 
-fn member(dir: &std::path::Path, port: u16, ports: &[u16], expect: usize) -> Config {
-    let cluster = ClusterConfig {
-        listen: format!("127.0.0.1:{port}"),
-        seeds: ports.iter().map(|port| format!("127.0.0.1:{port}")).collect(),
-        bootstrap_expect: expect,
-        cookie: "a secret of this test".into(),
-        ..ClusterConfig::default()
-    };
-    Config { cluster: Some(cluster), ..Config::at(dir) }
+impl Trio {
+    fn new(durability: Durability) -> Trio {
+        let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listeners: Vec<_> = (0..4).map(bind).collect();
+        let ports = listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect();
+        Trio { dir: tempfile::tempdir().unwrap(), ports, durability }
+    }
+
+    fn address(&self, at: usize) -> String {
+        format!("127.0.0.1:{}", self.ports[at])
+    }
+
+    fn dir(&self, at: usize) -> std::path::PathBuf {
+        self.dir.path().join(at.to_string())
+    }
+
+    fn config(&self, at: usize, dir: &Path) -> Config {
+        let cluster = ClusterConfig {
+            listen: self.address(at),
+            seeds: (0..3).map(|at| self.address(at)).collect(),
+            bootstrap_expect: 3,
+            cookie: COOKIE.into(),
+            ..ClusterConfig::default()
+        };
+        let snapshot_log_bytes = 1024 * 1024;
+        Config { cluster: Some(cluster), durability: self.durability, snapshot_log_bytes, ..Config::at(dir) }
+    }
+
+    fn open(&self, at: usize) -> Concord {
+        Concord::open(self.config(at, &self.dir(at))).unwrap()
+    }
+
+    fn open_all(&self) -> Vec<Concord> {
+        let nodes: Vec<Concord> = (0..3).map(|at| self.open(at)).collect();
+        nodes.iter().for_each(|node| node.cluster().wait_ready(20_000).unwrap());
+        nodes
+    }
+
+    fn client(&self) -> Concord {
+        let addresses: Vec<String> = (0..3).map(|at| self.address(at)).collect();
+        Concord::connect(ClientConfig::new(&addresses.join(","), COOKIE)).unwrap()
+    }
+}
+
+fn leader_of(nodes: &[Concord]) -> usize {
+    until("one of them leads", || nodes.iter().position(|node| node.kv().reads_at_once(&ReadOptions::default())))
+}
+
+/// Asks again until there is an answer; for what no event tells from outside.
+fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn converge(nodes: &[Concord]) {
+    until("all have applied the same and hold the same", || {
+        let applied: Vec<u64> = nodes.iter().map(|node| node.status().unwrap().raft.last_applied).collect();
+        let is_level = applied.iter().all(|one| *one == applied[0]);
+        let digests: Vec<_> = nodes.iter().map(|node| node.digest().unwrap()).collect();
+        (is_level && digests.iter().all(|one| *one == digests[0])).then_some(())
+    });
 }
 
 #[test]
-fn three_nodes_are_one_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let ports = free_ports(3);
-    let open = |at: usize| Concord::open(member(&dir.path().join(at.to_string()), ports[at], &ports, 3)).unwrap();
-    let mut nodes: Vec<Concord> = (0..3).map(open).collect();
-    let start = Instant::now();
-    for node in &nodes {
-        node.cluster().wait_ready(20_000).unwrap();
-    }
-    eprintln!("formed in {:?}", start.elapsed());
+fn what_any_member_or_client_writes_all_read_and_a_leader_that_leaves_is_hardly_noticed() {
+    let trio = Trio::new(Durability::Always);
+    let mut nodes = trio.open_all();
     for (at, node) in nodes.iter().enumerate() {
         node.kv().put(format!("from:{at}"), at as i64).wait().unwrap();
     }
@@ -38,29 +97,146 @@ fn three_nodes_are_one_store() {
         for at in 0..3 {
             for level in [Consistency::Leader, Consistency::Strong] {
                 let options = ReadOptions { consistency: Some(level), timeout_ms: None };
-                let found =
-                    node.kv().read(format!("from:{at}").as_bytes(), &options, |record| record.revision).unwrap();
-                assert!(found.is_some(), "{level:?} {at}");
+                let found = node.kv().read(format!("from:{at}").as_bytes(), &options, |record| record.revision);
+                assert!(found.unwrap().is_some(), "{level:?} {at}");
             }
         }
     }
-    let client =
-        Concord::connect(ClientConfig::new(&format!("127.0.0.1:{}", ports[0]), "a secret of this test")).unwrap();
+    let client = trio.client();
     client.kv().put("client", "here").wait().unwrap();
+    assert_eq!(nodes[0].kv().get("client").unwrap(), Some("here".into()));
     assert_eq!(client.kv().get("client").unwrap(), Some("here".into()));
     assert_eq!(client.kv().get_all().unwrap().len(), 4);
+    let many = client.kv().get_many(&["from:0", "nothing", "from:2"]).unwrap();
+    assert_eq!(many.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true]);
+    assert_eq!(client.status().unwrap().raft.members.len(), 3);
+    converge(&nodes);
 
-    let leader = nodes.iter().position(|node| node.kv().reads_at_once(&ReadOptions::default())).unwrap();
-    let start = Instant::now();
+    let leader = leader_of(&nodes);
     nodes.remove(leader).close().unwrap();
-    eprintln!("closed the leader in {:?}", start.elapsed());
-    let start = Instant::now();
     nodes[0].kv().put("after", 1).wait().unwrap();
-    eprintln!("first put after {:?}", start.elapsed());
     client.kv().put("client", "still").wait().unwrap();
     assert_eq!(client.kv().get("client").unwrap(), Some("still".into()));
-    std::thread::sleep(Duration::from_millis(100));
-    for status in nodes.iter().map(|node| node.status().unwrap()) {
-        eprintln!("{:?}", status.raft);
+    converge(&nodes);
+}
+
+#[test]
+fn a_member_that_was_away_while_the_log_was_compacted_gets_a_snapshot() {
+    for durability in [Durability::Always, Durability::Interval { interval_ms: 50 }] {
+        let trio = Trio::new(durability);
+        let mut nodes = trio.open_all();
+        let away = (leader_of(&nodes) + 1) % 3;
+        nodes.remove(away).close().unwrap();
+        let big = Value::Bytes(vec![7; 100_000]);
+        for n in 0..40 {
+            let puts: Vec<_> =
+                (0..4).map(|m| nodes[0].kv().put(format!("big:{n}:{m}"), incompressible(n * 4 + m, &big))).collect();
+            puts.into_iter().for_each(|put| put.wait().unwrap());
+        }
+        for n in 0..300 {
+            nodes[0].kv().put(format!("small:{}", n % 100), n).wait().unwrap();
+        }
+        nodes[0].kv().put("last", "one").wait().unwrap();
+        let leader = leader_of(&nodes);
+        until("the log is compacted", || (nodes[leader].status().unwrap().raft.snapshot_index > 150).then_some(()));
+        nodes.push(trio.open(away));
+        nodes[2].cluster().wait_ready(20_000).unwrap();
+        converge(&nodes);
+        assert_eq!(nodes[2].kv().get("last").unwrap(), Some("one".into()));
+        let status = nodes[2].status().unwrap();
+        assert!(status.raft.snapshot_index > 150, "it came by a snapshot: {status:?}");
     }
+}
+
+/// Bytes that no compression makes smaller, told apart by a number.
+fn incompressible(seed: u64, like: &Value) -> Value {
+    let Value::Bytes(bytes) = like else { panic!("bytes") };
+    let mut state = seed + 1;
+    let next = |_: &u8| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    Value::Bytes(bytes.iter().map(next).collect())
+}
+
+#[test]
+fn members_that_keep_nothing_on_disk_are_a_cluster_as_well() {
+    let trio = Trio::new(Durability::Memory);
+    let mut nodes = trio.open_all();
+    nodes[1].kv().put("a", 1).wait().unwrap();
+    let leader = leader_of(&nodes);
+    nodes.remove(leader).close().unwrap();
+    assert_eq!(nodes[0].kv().get("a").unwrap(), Some(1.into()));
+    converge(&nodes);
+}
+
+#[test]
+fn while_leadership_moves_every_increment_counts_once() {
+    let trio = Trio::new(Durability::Always);
+    let nodes = trio.open_all();
+    let client = trio.client();
+    let (acknowledged, unknown, over) = (AtomicI64::new(0), AtomicI64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for db in nodes.iter().chain([&client]) {
+            for _ in 0..2 {
+                let (acknowledged, unknown, over) = (&acknowledged, &unknown, &over);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        match db.kv().increment("counter", 1).wait() {
+                            Ok(_) => drop(acknowledged.fetch_add(1, Ordering::Relaxed)),
+                            Err(error) if error.kind() == ErrorKind::UnknownOutcome => {
+                                unknown.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(error) => assert!(error.kind().is_retryable(), "{error}"),
+                        }
+                    }
+                });
+            }
+        }
+        for round in 0..12 {
+            let target = nodes[round % 3].status().unwrap().raft.node_id;
+            // It may be refused while another handover is under way.
+            let _ = nodes[0].cluster().transfer_leadership(Some(target), Some(5_000));
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    let (acknowledged, unknown) = (acknowledged.into_inner(), unknown.into_inner());
+    let Some(Value::Int(counted)) = client.kv().get("counter").unwrap() else { panic!("no counter") };
+    assert!(acknowledged > 100, "{acknowledged} increments are too few to tell");
+    let most = i128::from(acknowledged + unknown);
+    assert!(
+        (i128::from(acknowledged)..=most).contains(&counted),
+        "{acknowledged} + {unknown} unknown, {counted} counted"
+    );
+    converge(&nodes);
+}
+
+#[test]
+fn without_a_majority_writes_and_fresh_reads_fail_soon_and_stale_reads_go_on() {
+    let trio = Trio::new(Durability::Always);
+    let mut nodes = trio.open_all();
+    nodes[0].kv().put("k", 1).wait().unwrap();
+    converge(&nodes);
+    let survivor = nodes.remove(leader_of(&nodes));
+    drop(nodes);
+    // What it took while it did not know yet may be done or not; soon it knows.
+    let hasty = PutOptions { timeout_ms: Some(300), ..PutOptions::default() };
+    until("it knows that it is alone", || {
+        let refused = survivor.kv().put_with("k", 1, &hasty).wait().unwrap_err();
+        (refused.kind() == ErrorKind::ClusterNotReady).then_some(())
+    });
+    let start = Instant::now();
+    let refused = survivor.kv().put("k", 2).wait().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ClusterNotReady, "{refused}");
+    for level in [Consistency::Leader, Consistency::Strong] {
+        let options = ReadOptions { consistency: Some(level), timeout_ms: None };
+        let refused = survivor.kv().read(b"k", &options, |_| ()).unwrap_err();
+        assert!(matches!(refused.kind(), ErrorKind::ClusterNotReady | ErrorKind::Timeout), "{refused}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(12), "each fails within some seconds");
+    let stale = ReadOptions { consistency: Some(Consistency::Eventual), timeout_ms: Some(0) };
+    assert_eq!(survivor.kv().read(b"k", &stale, |record| record.revision).unwrap(), Some(1));
 }

@@ -245,7 +245,7 @@ impl Core {
         if self.serves_locally.load(Ordering::Acquire) {
             return true;
         }
-        let lately_ns = self.election_timeout.as_nanos() as u64 * 3;
+        let lately_ns = self.election_timeout.as_nanos() as u64 * 2;
         match self.lease.quorum_answered_ns() {
             Some(answered_ns) => answered_ns.saturating_add(lately_ns) > self.lease.now_ns(),
             None => false,

@@ -31,9 +31,9 @@ use crate::storage::{DataDir, Log, LogOptions, SnapshotStore};
 const COMPACTION_CHECK: Duration = Duration::from_millis(200);
 /// Bytes of log in memory that are kept at most before they are given up.
 const MEMORY_LOG_BYTES: u64 = 8 * 1024 * 1024;
-/// Entries kept behind a snapshot, for followers that lag a little.
+/// Entries kept behind a snapshot, for followers that lag a little. One has up to a megabyte and more.
 const ENTRIES_KEPT_ALONE: u64 = 64;
-const ENTRIES_KEPT_IN_CLUSTER: u64 = 1024;
+const ENTRIES_KEPT_IN_CLUSTER: u64 = 128;
 /// How long closing waits for writes that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long closing tries to hand leadership over.
@@ -119,6 +119,7 @@ impl Runner {
         let _ = stop_serving.send(true);
         if let Some(running) = self.core.running.get() {
             let _ = running.raft.shutdown().await;
+            self.batcher.give_up();
             running.log.close();
         }
         if let Err(error) = outcome {

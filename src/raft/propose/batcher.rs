@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use openraft::errors::ClientWriteError;
@@ -15,6 +15,7 @@ use openraft::raft::ClientWriteResult;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::aloft::Aloft;
 use super::delivery::Delivery;
 use crate::encoding::batch::{BATCH_HEADER_BYTES, put_batch_header, stamp_batch};
 use crate::encoding::command::put_command;
@@ -33,12 +34,17 @@ pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
 const IN_FLIGHT_MAX: usize = 4;
 /// A second entry is proposed while one is in flight only when this many commands wait for it.
 const COMMANDS_TO_OVERLAP: usize = 64;
+/// Batches on their way at most while those before them wait for a majority that is gone.
+const STALLED_MAX: usize = 256;
 /// A batch is closed when it is this large, so that entries stay small enough to replicate.
 const ENTRY_BYTES: usize = 1024 * 1024;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
 /// Waiting bytes beyond which new writes are refused with `cluster_not_ready`.
 const WAITING_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// How often the node looks for batches whose callers have waited long enough.
+const LATE_CHECK: Duration = Duration::from_millis(50);
 
 /// How long the node's thread stays awake for a caller who writes alone.
 const AWAKE: Duration = Duration::from_micros(60);
@@ -58,6 +64,8 @@ struct Shared {
     /// Whether the thread is kept awake for a caller who writes alone.
     stays_awake: bool,
     idle: Notify,
+    /// What this node has proposed itself and others must confirm.
+    aloft: Aloft<Flight>,
 }
 
 #[derive(Default)]
@@ -124,8 +132,13 @@ impl Batcher {
         delivery: Option<Delivery>,
         stays_awake: bool,
     ) -> Batcher {
-        let (state, idle) = (Mutex::new(State::default()), Notify::new());
-        Batcher { shared: Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle }) }
+        let (state, idle, aloft) = (Mutex::new(State::default()), Notify::new(), Aloft::default());
+        let watched = here.is_some() && delivery.is_some();
+        let shared = Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle, aloft });
+        if watched {
+            shared.runtime.spawn(give_up_late_ones(Arc::downgrade(&shared)));
+        }
+        Batcher { shared }
     }
 
     /// Hands a command to the log. An error means that it was refused and `done` is not called.
@@ -137,6 +150,7 @@ impl Batcher {
             put_command(&mut batch.payload, command);
             batch
         });
+        let stalls = self.shared.stalls();
         let mut state = self.shared.state();
         if state.closed {
             return Err(ErrorKind::Closed.into());
@@ -154,7 +168,7 @@ impl Batcher {
             batch.timeout_ms = batch.timeout_ms.max(timeout_ms);
         }
         state.waiting_bytes += bytes;
-        let batch = state.take_if_due();
+        let batch = state.take_if_due(stalls);
         drop(state);
         if let Some(batch) = batch {
             self.propose(batch);
@@ -177,6 +191,11 @@ impl Batcher {
         }
     }
 
+    /// The node has stopped: whoever still waits learns that nothing is known.
+    pub(in crate::raft) fn give_up(&self) {
+        drop(self.shared.aloft.take_all());
+    }
+
     fn propose(&self, batch: Waiting) {
         let Shared { here, delivery, .. } = &*self.shared;
         let Waiting { mut payload, callers, is_alone, timeout_ms, .. } = batch;
@@ -191,7 +210,17 @@ impl Batcher {
             Some(core) if delivery.is_none() || core.leads_with_quorum() => {
                 // With others to wait for, this thread sends to them while the log's own thread writes.
                 let is_alone = is_alone && core.serves_locally.load(Ordering::Acquire);
-                core.propose_here(Batch { payload, is_alone }, move |result| flight.land(result));
+                let batch = Batch { payload, is_alone };
+                if delivery.is_none() {
+                    return core.propose_here(batch, move |result| flight.land(result));
+                }
+                let give_up_at = tokio::time::Instant::now() + Duration::from_millis(timeout_ms);
+                let slot = self.shared.aloft.add(give_up_at, flight);
+                core.propose_here(batch, move |result| {
+                    if let Some(flight) = slot.take() {
+                        flight.land(result);
+                    }
+                });
             }
             _ => flight.deliver(),
         }
@@ -219,9 +248,10 @@ impl Batcher {
 
     /// Tells whether a single caller was served and nothing else waits.
     fn propose_next(&self) -> bool {
+        let stalls = self.shared.stalls();
         let mut state = self.shared.state();
         state.in_flight -= 1;
-        let batch = state.take_if_due();
+        let batch = state.take_if_due(stalls);
         let idle = state.in_flight == 0;
         let is_alone = idle && state.last_commands == 1;
         drop(state);
@@ -237,6 +267,12 @@ impl Batcher {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what this leader has proposed may wait for ever, so that what comes now must not wait behind it.
+    fn stalls(&self) -> bool {
+        let Some(core) = &self.here else { return false };
+        self.delivery.is_some() && core.is_leader() && !core.has_quorum()
     }
 
     /// Whether so many waiting bytes may go to the log.
@@ -263,11 +299,11 @@ impl State {
         &mut self.waiting[last]
     }
 
-    fn take_if_due(&mut self) -> Option<Waiting> {
+    fn take_if_due(&mut self, stalls: bool) -> Option<Waiting> {
         let first = self.waiting.front()?;
         let overlaps = self.waiting.len() > 1 || first.callers.0.len() >= COMMANDS_TO_OVERLAP;
         let due = self.in_flight == 0 || (self.in_flight < IN_FLIGHT_MAX && overlaps);
-        if !due {
+        if !due && !(stalls && self.in_flight < STALLED_MAX) {
             return None;
         }
         self.in_flight += 1;
@@ -277,6 +313,15 @@ impl State {
         self.last_commands = commands;
         self.waiting_bytes -= batch.bytes;
         Some(batch)
+    }
+}
+
+/// Callers whose time is over learn that nothing is known, though the log may still bring an answer.
+async fn give_up_late_ones(shared: Weak<Shared>) {
+    loop {
+        tokio::time::sleep(LATE_CHECK).await;
+        let Some(shared) = shared.upgrade() else { return };
+        drop(shared.aloft.take_late(tokio::time::Instant::now()));
     }
 }
 

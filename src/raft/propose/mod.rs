@@ -1,5 +1,6 @@
 //! Proposals: how commands of many callers reach the leader's log, each exactly once.
 
+mod aloft;
 mod answer;
 mod batcher;
 mod delivery;
