@@ -78,7 +78,6 @@ fn the_clients_of_two_stores_are_found_out() {
 
 /// What is written through any member is read through every member, and all agree on who they are.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn three_nodes_form_one_store() {
     let fleet = Fleet::form(3);
     let history = History::new();
@@ -106,7 +105,6 @@ fn three_nodes_form_one_store() {
 /// Two of three die. The one that is left refuses writes and linearizable reads within their deadline and says so, and
 /// goes on answering eventual reads. When one comes back, so does everything.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn a_minority_refuses_writes_and_goes_on_with_eventual_reads() {
     let mut fleet = Fleet::form(3);
     let history = History::new();
@@ -137,7 +135,6 @@ fn a_minority_refuses_writes_and_goes_on_with_eventual_reads() {
 /// One member after the other is stopped and started under load. Clients see no error, and no write waits
 /// longer than for an election.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn a_rolling_restart_fails_no_request() {
     let mut fleet = Fleet::form(3);
     let history = History::new();

@@ -422,7 +422,8 @@ fn raft_config(election_timeout: Duration, is_clustered: bool) -> Result<Arc<ope
     let config = openraft::Config {
         cluster_name: "concord".to_owned(),
         heartbeat_interval: timeout_ms / 5,
-        election_timeout_min: timeout_ms / 2,
+        // Just more than the heartbeats are apart: the wider the range, the sooner and the more surely one is first.
+        election_timeout_min: timeout_ms / 4,
         election_timeout_max: timeout_ms,
         install_snapshot_timeout: 30_000,
         max_payload_entries: if is_clustered { 256 } else { 4096 },

@@ -28,7 +28,6 @@ fn first_put(history: &History, client: &Concord, key: &str, value: i64) -> Inst
 /// The leader dies of kill -9 under load, again and again: no acknowledged write is lost, no read lies, and puts go on
 /// after an election.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn kill_9_of_the_leader_loses_nothing() {
     let mut fleet = Fleet::form(3);
     let history = History::new();
@@ -54,7 +53,6 @@ fn kill_9_of_the_leader_loses_nothing() {
 
 /// A frozen leader wakes up and still believes that it leads. Whoever asks it first must not get what it remembers.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn a_leader_that_was_frozen_answers_nothing_stale() {
     let fleet = Fleet::form(3);
     let history = History::new();
@@ -102,7 +100,6 @@ fn a_leader_that_was_frozen_answers_nothing_stale() {
 
 /// The leader is cut off from the others but not from its clients, both ways or one way only.
 #[test]
-#[ignore = "nodes do not speak to each other yet"]
 fn a_leader_behind_a_partition_answers_nothing_stale() {
     let network = match Network::build(3) {
         Ok(network) => network,

@@ -29,14 +29,18 @@ pub(in crate::raft) enum Attempt {
 
 /// The way to the leader.
 pub(in crate::raft) trait Way: Send + Sync {
-    /// One attempt to have this batch applied.
-    fn attempt(&self, batch: Vec<u8>) -> BoxFuture<'_, Attempt>;
+    /// One attempt to have this batch applied; `Lost` when whoever was asked does not answer in this time.
+    fn attempt(&self, batch: Vec<u8>, answer_timeout: Duration) -> BoxFuture<'_, Attempt>;
     /// Waits for a change that makes another attempt worthwhile, but not for long.
     fn pause(&self) -> BoxFuture<'_, ()>;
     /// How long a batch that certainly was not done waits for a leader.
     fn patience(&self) -> Duration;
     fn is_closed(&self) -> bool;
 }
+
+/// How long the first attempt waits for its answer. A leader that is frozen or cut off answers never, and the batch is
+/// safe to send again, under its number, to the next one. Each later attempt waits twice as long.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// Brings batches to the leader, each exactly once.
 pub(in crate::raft) struct Delivery {
@@ -80,11 +84,13 @@ impl Delivery {
         patient_until: Instant,
     ) -> Result<Option<Vec<Outcome>>> {
         let mut may_be_done = false;
+        let mut answer_timeout = ANSWER_TIMEOUT;
         loop {
             let mut batch = Vec::with_capacity(commands.len() + 40);
             put_batch_header(&mut batch, ticket.session, ticket.sequence, self.session.acknowledged_below(ticket));
             batch.extend_from_slice(commands);
-            let attempt = tokio::time::timeout_at(give_up_at, self.way.attempt(batch)).await;
+            let attempt = tokio::time::timeout_at(give_up_at, self.way.attempt(batch, answer_timeout)).await;
+            answer_timeout *= 2;
             let failure = match attempt {
                 Ok(Attempt::Applied(outcomes)) => return Ok(Some(outcomes)),
                 Ok(Attempt::UnknownSession) => {
@@ -143,7 +149,7 @@ impl Delivery {
         let mut batch = Vec::new();
         put_batch_header(&mut batch, 0, 0, 0);
         put_command(&mut batch, &Command { stamp_ms: 0, operation: Operation::OpenSession });
-        match tokio::time::timeout_at(until, self.way.attempt(batch)).await {
+        match tokio::time::timeout_at(until, self.way.attempt(batch, ANSWER_TIMEOUT)).await {
             Ok(Attempt::Applied(outcomes)) => match outcomes.first() {
                 Some(Ok(Reply::Done { revision })) => Ok(*revision),
                 _ => Err(ErrorKind::Internal.into()),
@@ -177,11 +183,17 @@ mod tests {
     }
 
     impl Way for Script {
-        fn attempt(&self, batch: Vec<u8>) -> BoxFuture<'_, Attempt> {
+        fn attempt(&self, batch: Vec<u8>, answer_timeout: Duration) -> BoxFuture<'_, Attempt> {
             let header = Commands::of(&batch).unwrap().header();
             self.seen.lock().unwrap().push((header.session, header.sequence));
             let answer = self.answers.lock().unwrap().pop().unwrap();
-            Box::pin(async move { answer })
+            let is_frozen = matches!(answer, Attempt::Lost);
+            Box::pin(async move {
+                if is_frozen {
+                    tokio::time::sleep(answer_timeout).await;
+                }
+                answer
+            })
         }
 
         fn pause(&self) -> BoxFuture<'_, ()> {
@@ -214,6 +226,15 @@ mod tests {
         let script = Script::new(vec![opened(9), Attempt::Lost, not_done(), done()]);
         let delivery = Delivery::new(script.clone());
         assert!(delivery.deliver(b"", Duration::from_secs(5)).await.is_ok());
+        assert_eq!(*script.seen.lock().unwrap(), [(0, 0), (9, 1), (9, 1), (9, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_frozen_does_not_hold_a_batch_until_its_timeout() {
+        let script = Script::new(vec![opened(9), Attempt::Lost, Attempt::Lost, done()]);
+        let start = Instant::now();
+        assert!(Delivery::new(script.clone()).deliver(b"", Duration::from_secs(60)).await.is_ok());
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
         assert_eq!(*script.seen.lock().unwrap(), [(0, 0), (9, 1), (9, 1), (9, 1)]);
     }
 

@@ -1,9 +1,10 @@
 //! NodeWay: how a member brings batches to the leader: its own log, or a message to another node.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{self, BoxFuture, Either};
 use openraft::errors::ClientWriteError;
 use openraft::raft::ClientWriteResult;
 use tokio::sync::oneshot;
@@ -29,6 +30,13 @@ pub(in crate::raft) struct NodeWay {
 impl NodeWay {
     pub(in crate::raft) fn new(core: Arc<Core>) -> NodeWay {
         NodeWay { core }
+    }
+
+    /// Resolves when another node than this one leads.
+    async fn succession(&self, node_id: u64) {
+        while self.core.leader().is_none_or(|leader| leader.node_id == node_id) {
+            self.core.change_within(Duration::from_secs(1)).await;
+        }
     }
 }
 
@@ -92,20 +100,26 @@ pub(in crate::raft) fn attempt_of_call(answer: Result<Vec<u8>, CallError>) -> Re
 }
 
 impl Way for NodeWay {
-    fn attempt(&self, batch: Vec<u8>) -> BoxFuture<'_, Attempt> {
+    fn attempt(&self, batch: Vec<u8>, answer_timeout: Duration) -> BoxFuture<'_, Attempt> {
         Box::pin(async move {
             let Some(leader) = self.core.leader() else { return no_leader() };
             if leader.node_id == self.core.node_id {
-                return attempt_of(propose_here(&self.core, batch).await);
+                let proposing = tokio::time::timeout(answer_timeout, propose_here(&self.core, batch));
+                return proposing.await.map_or(Attempt::Lost, attempt_of);
             }
             let Some(peers) = &self.core.peers else { return no_leader() };
             let caller = match peers.caller(leader.node_id, &leader.address, Use::Messages).await {
                 Ok(caller) => caller,
                 Err(error) => return Attempt::NotDone(error),
             };
-            match attempt_of_call(caller.call(method::PROPOSE, batch).await) {
-                Ok(answer) => attempt_of(answer),
-                Err(attempt) => attempt,
+            let call = pin!(caller.call(method::PROPOSE, batch));
+            let succession = pin!(self.succession(leader.node_id));
+            match tokio::time::timeout(answer_timeout, future::select(call, succession)).await {
+                Ok(Either::Left((answer, _))) => match attempt_of_call(answer) {
+                    Ok(answer) => attempt_of(answer),
+                    Err(attempt) => attempt,
+                },
+                Ok(Either::Right(_)) | Err(_) => Attempt::Lost,
             }
         })
     }

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Target;
 use crate::raft::cluster::Info;
+
+/// For how long one that did not answer is asked last.
+const AVOIDANCE: Duration = Duration::from_secs(3);
 
 /// The members as one of them told last, and where to ask again.
 pub(super) struct Known {
@@ -18,6 +24,8 @@ struct State {
     leader: Option<u64>,
     /// Whose turn it is among all members.
     turn: usize,
+    /// Who did not answer, and until when it is asked last.
+    avoided: Option<(u64, Instant)>,
 }
 
 impl Known {
@@ -50,6 +58,12 @@ impl Known {
         }
     }
 
+    /// This member is connected or accepts connections, but does not answer.
+    pub(super) fn avoid(&self, node_id: u64) {
+        self.forget_leader(node_id);
+        self.state().avoided = Some((node_id, Instant::now() + AVOIDANCE));
+    }
+
     /// Whom to try, one after the other.
     pub(super) fn candidates(&self, target: Target) -> Vec<(u64, String)> {
         let mut state = self.state();
@@ -60,7 +74,12 @@ impl Known {
         let leader = state.leader.filter(|_| target == Target::Leader);
         state.turn = state.turn.wrapping_add(1);
         let first = members.iter().position(|(id, _)| Some(*id) == leader).unwrap_or(state.turn % members.len().max(1));
-        members.iter().cycle().skip(first).take(members.len()).cloned().collect()
+        let mut candidates: Vec<_> = members.iter().cycle().skip(first).take(members.len()).cloned().collect();
+        if let Some((avoided, until)) = state.avoided {
+            let is_avoided = |id: u64| id == avoided && leader != Some(id) && Instant::now() < until;
+            candidates.sort_by_key(|(id, _)| is_avoided(*id));
+        }
+        candidates
     }
 
     /// Where to ask who the members are: those that are known, then those that were configured.
@@ -96,5 +115,11 @@ mod tests {
         assert_eq!(known.candidates(Target::Leader).len(), 3, "without a leader anybody may know it");
         assert_eq!(known.candidates(Target::Member(2)), [(2, "b".to_owned())]);
         assert!(known.candidates(Target::Member(9)).is_empty());
+        known.learn_leader(1, "a".to_owned());
+        known.avoid(1);
+        let asked_last = |target| known.candidates(target)[2].0;
+        assert!((0..3).all(|_| asked_last(Target::Leader) == 1 && asked_last(Target::Anybody) == 1));
+        known.learn_leader(1, "a".to_owned());
+        assert_eq!(first(Target::Leader), 1, "somebody says that it leads again");
     }
 }

@@ -26,6 +26,9 @@ use way::RemoteWay;
 
 /// How long one attempt to reach a member may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the first request waits for its answer before another member is asked; each later one waits twice as long. A
+/// member that is frozen answers never.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
 /// Between two attempts when no member can serve.
 const PAUSE: Duration = Duration::from_millis(30);
 /// How long closing waits for writes that are on their way.
@@ -207,7 +210,7 @@ impl Links {
             match self.peers.caller(node_id, &address, Use::Messages).await {
                 Ok(caller) => return Ok((node_id, caller)),
                 Err(error) => {
-                    self.known.forget_leader(node_id);
+                    self.known.avoid(node_id);
                     failure = error;
                 }
             }
@@ -216,8 +219,14 @@ impl Links {
     }
 
     async fn ask(&self, target: Target, method: u16, message: Vec<u8>, until: Instant) -> Result<Answered> {
+        let mut answer_timeout = ANSWER_TIMEOUT;
         loop {
-            let failure = match tokio::time::timeout_at(until, self.ask_once(target, method, &message)).await {
+            // A change is carried out once, however long it takes; a member alone has nobody to stand in for it.
+            let is_bounded = method != method::CHANGE && !matches!(target, Target::Member(_));
+            let patience = if is_bounded { answer_timeout } else { Duration::MAX };
+            answer_timeout *= 2;
+            let asking = self.ask_once(target, method, &message, patience);
+            let failure = match tokio::time::timeout_at(until, asking).await {
                 Ok(Ok(answered)) => return Ok(answered),
                 Ok(Err(error)) if error.kind() != ErrorKind::ClusterNotReady => return Err(error),
                 Ok(Err(error)) => error,
@@ -234,9 +243,14 @@ impl Links {
         }
     }
 
-    async fn ask_once(&self, target: Target, method: u16, message: &[u8]) -> Result<Answered> {
+    async fn ask_once(&self, target: Target, method: u16, message: &[u8], patience: Duration) -> Result<Answered> {
         let (member, caller) = self.pick(target).await?;
-        match caller.call(method, message.to_vec()).await {
+        // Connecting has its own limit.
+        let Ok(answer) = tokio::time::timeout(patience, caller.call(method, message.to_vec())).await else {
+            self.known.avoid(member);
+            return Err(Error::new(ErrorKind::ClusterNotReady, "a member does not answer"));
+        };
+        match answer {
             Ok(bytes) => Ok(Answered { bytes, member }),
             Err(CallError::Lost) => {
                 self.known.forget_leader(member);

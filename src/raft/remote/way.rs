@@ -24,13 +24,17 @@ impl RemoteWay {
 }
 
 impl Way for RemoteWay {
-    fn attempt(&self, batch: Vec<u8>) -> BoxFuture<'_, Attempt> {
+    fn attempt(&self, batch: Vec<u8>, answer_timeout: Duration) -> BoxFuture<'_, Attempt> {
         Box::pin(async move {
             let (member, caller) = match self.links.pick(Target::Leader).await {
                 Ok(picked) => picked,
                 Err(error) => return Attempt::NotDone(error),
             };
-            match attempt_of_call(caller.call(method::PROPOSE, batch).await) {
+            let Ok(answer) = tokio::time::timeout(answer_timeout, caller.call(method::PROPOSE, batch)).await else {
+                self.links.known.avoid(member);
+                return Attempt::Lost;
+            };
+            match attempt_of_call(answer) {
                 Ok(ProposeAnswer::NotLeader(Some((node_id, address)))) => {
                     self.links.known.learn_leader(node_id, address);
                     attempt_of(ProposeAnswer::NotLeader(None))
