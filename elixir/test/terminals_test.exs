@@ -91,8 +91,6 @@ defmodule Concord.TerminalsTest do
     %{port: port, name: name}
   end
 
-  defp name(%{name: name}), do: name
-
   defp ask(%{port: port} = terminal, expression) do
     Port.command(port, expression <> "\n")
     answer(terminal)
