@@ -119,7 +119,6 @@ defmodule Concord.ClusterTest do
     assert {:error, {%ArgumentError{}, _}} = Client.start_link(addresses: "127.0.0.1:1", cokie: @cookie)
   end
 
-  @tag :cluster
   test "a cluster of one is a store like any other, and stays the same member" do
     dir = fresh_dir()
     cluster = [listen: "127.0.0.1:0", name: "alone", bootstrap_expect: 1]
@@ -142,7 +141,6 @@ defmodule Concord.ClusterTest do
     assert {:ok, 1} = Concord.get("a", store: :one)
   end
 
-  @tag :cluster
   test "nodes that expect each other found one cluster together" do
     ports = free_ports(3)
     seeds = for port <- ports, do: "127.0.0.1:#{port}"
@@ -165,7 +163,6 @@ defmodule Concord.ClusterTest do
     ports
   end
 
-  @tag :cluster
   test "what one node writes all nodes read, and every verb works on every node" do
     stores = three_members()
     value = %{at: ~U[2025-10-21 12:47:27.231034Z], large: String.duplicate("x", 200_000)}
@@ -202,7 +199,6 @@ defmodule Concord.ClusterTest do
     assert mailbox() == []
   end
 
-  @tag :cluster
   test "members know who is who, and leadership goes where it is sent" do
     stores = three_members()
     first = leader(stores)
@@ -223,7 +219,6 @@ defmodule Concord.ClusterTest do
     assert :ok = Concord.put("after", 1, store: next)
   end
 
-  @tag :cluster
   test "without a majority calls fail in time, hold no scheduler, and leave nothing behind" do
     stores = three_members()
     last = List.last(stores)
@@ -260,7 +255,6 @@ defmodule Concord.ClusterTest do
     assert {:ok, %{cluster: %{ready: false}}} = Concord.status(store: last)
   end
 
-  @tag :cluster
   test "a client uses the same verbs and outlives the leader" do
     [first | _] = stores = three_members()
     addresses = for member <- members(first), do: member.address

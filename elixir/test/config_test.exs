@@ -130,11 +130,14 @@ defmodule Concord.ConfigTest do
       assert capture_log(fn -> read(cluster_cookie: "hidden", cluster: false) end) == ""
     end
 
-    test "forms around a VM with a name, as in three terminals" do
-      # Without a socket of Erlang's own, so that nothing else is needed to run this.
-      {:ok, _} = :net_kernel.start(:"n1@127.0.0.1", %{name_domain: :longnames, dist_listen: false})
-      on_exit(fn -> :net_kernel.stop() end)
-      Node.set_cookie(:concord)
+    test "forms around a VM with a name in development, as in three terminals, and nowhere else" do
+      start_node(:"n1@127.0.0.1")
+      # A release has a name by itself: nobody has asked for a cluster.
+      assert Mix.env() == :test
+      assert read(durability: :always).cluster == nil
+      Mix.env(:dev)
+      on_exit(fn -> Mix.env(:test) end)
+      with_environment(%{"RELEASE_NAME" => "shop"}, fn -> assert read(durability: :always).cluster == nil end)
 
       assert %{cluster: cluster, data_dir: dir} = read(durability: :always)
       assert %{listen: "127.0.0.1:0", name: "n1@127.0.0.1", cookie: "concord", bootstrap_expect: :auto} = cluster
@@ -146,6 +149,20 @@ defmodule Concord.ConfigTest do
       assert read(durability: :always, cluster: false).cluster == nil
       assert read(durability: :memory).cluster == nil
       assert read(durability: :always, name: :another).cluster == nil
+    end
+
+    test "has the name of its Erlang node unless that is too long" do
+      # Before, a pod of Kubernetes with its whole domain in its name could not start.
+      start_node(:"shop@#{String.duplicate("a", 60)}.local")
+      assert read(cluster: [listen: "127.0.0.1:0"]).cluster.name == nil
+      assert read(cluster: [listen: "127.0.0.1:0", name: "short"]).cluster.name == "short"
+    end
+
+    # Without a socket of Erlang's own, so that nothing else is needed to run this.
+    defp start_node(name) do
+      {:ok, _} = :net_kernel.start(name, %{name_domain: :longnames, dist_listen: false})
+      on_exit(fn -> :net_kernel.stop() end)
+      Node.set_cookie(:concord)
     end
   end
 

@@ -1,2 +1,2 @@
 # Starts ExUnit. The application has started its own store, in memory (config/config.exs).
-ExUnit.start(exclude: [:cluster])
+ExUnit.start()

@@ -4,18 +4,23 @@ defmodule Concord.Cluster do
 
   ## Development
 
-  A VM with a name needs no set-up. Nodes of one machine or network with the same Erlang cookie find each other:
+  While Mix runs it with `MIX_ENV=dev`, a VM with a name needs no set-up. Nodes of one machine or network with the same
+  Erlang cookie find each other by multicast:
 
       iex --name n1@127.0.0.1 --cookie concord -S mix
       iex --name n2@127.0.0.1 --cookie concord -S mix
       iex --name n3@127.0.0.1 --cookie concord -S mix
 
-  The first is a cluster of one, which the others join. Each keeps its data in `data/<node name>`; with a `data_dir`
+  The first is a cluster of one, which the others join; before it founds one it looks for others for one and a half
+  seconds, in which calls wait. Each keeps its data in `data/<node name>`; with a `data_dir`
   configured give each one of its own. Nothing is sent through Erlang's distribution: Concord has connections of its own,
   on any free port of the address in the node's name. `config :concord, cluster: false` turns this off, and a store with
   `durability: :memory` stays alone.
 
   ## Production
+
+  A release, and Mix in any other environment, has what is configured: without `cluster:` (and `CONCORD_LISTEN`) the store
+  is alone, whatever the VM is called.
 
       config :concord,
         cluster: [
@@ -29,7 +34,7 @@ defmodule Concord.Cluster do
   |--|--|--|
   | `listen` | `"host:port"` on which other nodes and clients are served; port 0 takes any | `CONCORD_LISTEN`, else `"127.0.0.1:7400"` |
   | `advertise` | `"host:port"` under which others reach this node, where that differs | `CONCORD_ADVERTISE` |
-  | `name` | name for people, and for the functions here | `CONCORD_NODE_NAME`, else the Erlang node's, else the address |
+  | `name` | name for people, and for the functions here; up to 64 bytes | `CONCORD_NODE_NAME`, else the Erlang node's if it is short enough, else the address |
   | `seeds` | `"host:port"` of nodes that may be there already; a DNS name may stand for several | `CONCORD_SEEDS`, with commas between them |
   | `bootstrap_expect` | how many nodes found a new cluster together, 1 to 9; 0 only joins one that exists | `CONCORD_BOOTSTRAP_EXPECT`, else 0 |
   | `multicast` | find nodes on the local network: true, or `[group: "239.255.67.79", port: 45892]` | `CONCORD_MULTICAST`, else false |

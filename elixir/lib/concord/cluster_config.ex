@@ -36,6 +36,8 @@ defmodule Concord.ClusterConfig do
     :tls
   ]
 
+  @name_bytes_max 64
+
   @listen "127.0.0.1:7400"
   @group "239.255.67.79"
   @port 45_892
@@ -44,8 +46,9 @@ defmodule Concord.ClusterConfig do
   The cluster of a store; nil when it is none.
 
   `given` is its `cluster:` setting. Without one only the store that the whole VM shares becomes a member, or two stores
-  of one VM would meet in one cluster; and by the Erlang node alone only if it is durable: a store that forgets would
-  leave a dead member behind whenever it stops.
+  of one VM would meet in one cluster. The Erlang node alone makes one only while Mix runs it in development: a release
+  has a name whether anybody wants a cluster or not, and what it belongs to must not depend on who else is on the network.
+  And only if it is durable: a store that forgets would leave a dead member behind whenever it stops.
   """
   @spec read(term(), term(), shared?: boolean(), durable?: boolean()) :: t() | nil
   def read(given, cookie, store)
@@ -56,7 +59,7 @@ defmodule Concord.ClusterConfig do
     cond do
       not shared? -> nil
       Config.environment("CONCORD_LISTEN") -> build([], [], cookie)
-      durable? and Node.alive?() -> build_around_node(cookie)
+      durable? and Node.alive?() and development?() -> build_around_node(cookie)
       true -> unused(cookie)
     end
   end
@@ -145,6 +148,14 @@ defmodule Concord.ClusterConfig do
       else: Config.invalid(key, list, "a list of \"host:port\"")
   end
 
+  # Not called by its name: this package does not need Mix.
+  defp development? do
+    Code.ensure_loaded?(Mix) and System.get_env("RELEASE_NAME") == nil and apply(Mix, :env, []) == :dev
+  rescue
+    # It is in the path, and does not run.
+    _ -> false
+  end
+
   # Distributed Erlang in development: the nodes of one machine or network with the same cookie become one cluster. Its
   # connections are Concord's own; nothing is sent through Erlang's distribution.
   defp build_around_node(cookie) do
@@ -197,7 +208,11 @@ defmodule Concord.ClusterConfig do
     end
   end
 
-  defp node_name, do: if(Node.alive?(), do: Atom.to_string(node()))
+  # One that is too long gives way to the address.
+  defp node_name do
+    name = Atom.to_string(node())
+    if Node.alive?() and byte_size(name) <= @name_bytes_max, do: name
+  end
 
   defp text?(text), do: is_binary(text) and String.valid?(text)
 
@@ -248,8 +263,8 @@ defmodule Concord.ClusterConfig do
 
   defp unused(_cookie) do
     Logger.warning(
-      "config :concord, cluster_cookie: this store is alone; give the VM a name (--name n1@127.0.0.1), " <>
-        "or set cluster: [listen: ..., seeds: ...], to make it a member of a cluster"
+      "config :concord, cluster_cookie: this store is alone; set cluster: [listen: ..., seeds: ...] to make it " <>
+        "a member of a cluster (in development it is enough to give the VM a name: --name n1@127.0.0.1)"
     )
 
     nil

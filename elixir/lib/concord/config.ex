@@ -16,7 +16,7 @@ defmodule Concord.Config do
   | `value_bytes_max` | largest encoded value, 1,024 bytes to 64 MiB | 16 MiB |
   | `expiry_interval_ms` | how often expired records are removed from memory (they are invisible at once) | 1,000 |
   | `snapshot_log_bytes` | growth of the log after which a snapshot compacts it | 64 MiB |
-  | `cluster` | what makes the store a member of a cluster, or false: see `Concord.Cluster` | `CONCORD_LISTEN` and others; in a VM with a name, the nodes around it; else none |
+  | `cluster` | what makes the store a member of a cluster, or false: see `Concord.Cluster` | `CONCORD_LISTEN` and others; in development, in a VM with a name, the nodes around it; else none |
   | `cluster_cookie` | secret that all members share: text, or a function that gives it | `CONCORD_COOKIE` |
   | `autostart` | whether the application starts a store by itself | `true` |
 
