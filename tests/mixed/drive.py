@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "mixed"
+NAMES = ("elixir", "python", "c")
 COOKIE = "a long secret of the mixed cluster"
 ZOO = 20
 WAIT_S = 30
@@ -138,7 +139,7 @@ def free_ports(count: int) -> list[int]:
 
 def members_of(work: Path, c_program: str, python: str) -> list[Member]:
     """Members of the three languages, none of them started."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(NAMES))]
     seeds = ",".join(addresses)
     elixir = {
         "CONCORD_DATA_DIR": str(work / "elixir"),
@@ -149,11 +150,13 @@ def members_of(work: Path, c_program: str, python: str) -> list[Member]:
         "CONCORD_BOOTSTRAP_EXPECT": "3",
     }
     mix = ["mix", "run", "--no-compile", str(HERE / "member.exs")]
-    arguments = [[str(work / name), address, seeds, COOKIE] for name, address in zip(("python", "c"), addresses[1:])]
+    arguments = {
+        name: [str(work / name), address, seeds, COOKIE] for name, address in zip(NAMES, addresses, strict=True)
+    }
     return [
         Member("Elixir", mix, ROOT / "elixir", elixir, work / "elixir.log"),
-        Member("Python", [python, str(HERE / "member.py"), *arguments[0]], ROOT, {}, work / "python.log"),
-        Member("C", [c_program, *arguments[1]], ROOT, {}, work / "c.log"),
+        Member("Python", [python, str(HERE / "member.py"), *arguments["python"]], ROOT, {}, work / "python.log"),
+        Member("C", [c_program, *arguments["c"]], ROOT, {}, work / "c.log"),
     ]
 
 
@@ -195,12 +198,12 @@ def start(members: list[Member]) -> None:
     """Start members together and wait until they serve."""
     for member in members:
         member.start()
-    each_pid = [member.number() for member in members]
-    for member, pid in zip(members, each_pid):
+    pids = [member.number() for member in members]
+    for member, pid in zip(members, pids, strict=True):
         # Killing a shell around the member would prove nothing.
         if os.getpgid(pid) != member.process.pid:
             raise Failure(f"{member.name} runs outside of its group of processes")
-    for member, node in zip(members, each(members, "ready")):
+    for member, node in zip(members, each(members, "ready"), strict=True):
         if member.node not in (0, node):
             raise Failure(f"{member.name} came back as another node")
         member.node = node

@@ -44,7 +44,9 @@ defmodule Member do
   end
 
   defp obey("ready", []) do
-    with :ok <- Concord.Cluster.await_ready(@wait_ms), {:ok, status} <- Concord.status(), do: {:ok, status.cluster.node_id}
+    with :ok <- Concord.Cluster.await_ready(@wait_ms),
+         {:ok, status} <- Concord.status(),
+         do: {:ok, status.cluster.node_id}
   end
 
   defp obey("leader", []) do
