@@ -22,8 +22,8 @@ help: ## this table
 demo: tools build ## one store through four languages and kill -9, in about a minute
 	@tests/demo/run.sh
 
-.PHONY: test test-rust test-c test-python test-elixir test-readme
-test: test-rust test-c test-python test-elixir test-readme ## every test of every language
+.PHONY: test test-rust test-c test-python test-elixir test-mixed test-readme
+test: test-rust test-c test-python test-elixir test-mixed test-readme ## every test of every language
 	@echo "make test: all parts passed"
 
 test-rust: ## unit, documentation, conformance, model and crash tests
@@ -41,6 +41,9 @@ test-python: build ## Python: stories, conformance, asyncio, fork
 test-elixir: build ## Elixir: stories, doctests, conformance
 	@.ci/tools elixir
 	cd elixir && mix test
+
+test-mixed: tools build ## one cluster of Elixir, Python and C; each leads and is killed with -9
+	tests/mixed/run.sh
 
 test-readme: tools build ## the quick starts of README.md as they stand there
 	tests/readme/run.sh

@@ -247,9 +247,12 @@ unsafe fn read_each(
         let message = format!("key {at} is {} bytes; a key is 1 to {} bytes", keys[at].len(), limits::KEY_BYTES_MAX);
         return Err(Error::new(ErrorKind::InvalidKey, message).into());
     }
-    let view = store(db)?.kv().view(&options)?;
-    for (at, key) in keys.into_iter().enumerate() {
-        view.get(key, |record| show(at, &record))?.unwrap_or(Ok(()))?;
-    }
-    Ok(())
+    let (mut at, mut shown) = (0, Ok(()));
+    store(db)?.kv().view(&options)?.get_many(&keys, |record| {
+        if let (Some(record), true) = (record, shown.is_ok()) {
+            shown = show(at, &record);
+        }
+        at += 1;
+    })?;
+    shown
 }

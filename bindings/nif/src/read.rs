@@ -181,20 +181,20 @@ fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4], wai
     let options = read_options(env, level, timeout_ms)?;
     let keys = list(env, keys)?;
     let missing = failed(env, ErrorKind::NotFound);
-    for key in &keys {
-        if !(1..=limits::KEY_BYTES_MAX).contains(&key_bytes(env, *key)?.len()) {
-            return Err(ErrorKind::InvalidKey.into());
-        }
+    let names = keys.iter().map(|key| key_bytes(env, *key)).collect::<Answer<Vec<_>>>()?;
+    if names.iter().any(|name| !(1..=limits::KEY_BYTES_MAX).contains(&name.len())) {
+        return Err(ErrorKind::InvalidKey.into());
     }
     let view = view(env, handle, &options, waiting)?;
+    let mut results = Vec::with_capacity(keys.len());
+    view.get_many(&names, |record| {
+        results.push(
+            record.map_or(Ok(missing), |record| decode::value(env, &record.value).map(|value| succeeded(env, value))),
+        );
+    })?;
     let mut terms = Vec::with_capacity(4 * keys.len());
-    for key in keys {
-        let found = view.get(key_bytes(env, key)?, |record| decode::value(env, &record.value))?;
-        let result = match found {
-            Some(value) => succeeded(env, value?),
-            None => missing,
-        };
-        terms.extend([key, result]);
+    for (key, result) in keys.into_iter().zip(results) {
+        terms.extend([key, result?]);
     }
     let map = map::of_entries(env, &mut terms, 0).ok_or(Stop::Failed(ErrorKind::Internal))?;
     Ok(succeeded(env, map))
