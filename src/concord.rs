@@ -1,11 +1,13 @@
 //! Concord: the open handle.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::{ClientConfig, Config, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::TcpSockets;
-use crate::raft::{Member, Node, NodeOptions, NodeState, Remote, Seams, SystemLeaseClock, new_identity};
+use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
+use crate::raft::{new_identity, recover};
 use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, remove_expired};
 use crate::storage::{DataDir, Driver, Identity, RealFiles};
 
@@ -97,6 +99,23 @@ impl Concord {
         let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
         let cluster = Cluster::of_client(client.clone());
         Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster }) })
+    }
+
+    /// Makes a cluster of one out of what one member still has, when the majority of its cluster is lost for good. The
+    /// node keeps its id and all its entries, also those of which nobody knows whether they were acknowledged; what only
+    /// the others had is lost. Open it as before afterwards; others join it with empty directories, and no old member is
+    /// let in. While a majority can still be started, start it instead: that loses nothing.
+    ///
+    /// `agree` is told what there is and is asked before anything is changed; an error from it is handed on, and the
+    /// directory is as it was. Blocks; needs memory for the whole content and disk space for it beside the directory. The
+    /// old directory is kept beside the new one, see [`Recovered::kept`]. A crash leaves the old one or the new one; if
+    /// it happens between the last two steps, opening says so, and calling this again ends it without asking.
+    ///
+    /// # Errors
+    /// `not_found` when there is no data; `locked` when a process has the directory open; `invalid_config` when there is
+    /// nothing to recover, as in a store of one node; `corrupt`; `io`; what `agree` says.
+    pub fn recover(dir: impl AsRef<Path>, agree: impl FnOnce(&Recoverable) -> Result<()>) -> Result<Recovered> {
+        recover(dir.as_ref(), &Clock::system().now_ms().to_string(), agree)
     }
 
     /// The membership verbs.

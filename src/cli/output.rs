@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 
-use concord_kv::{Error, ErrorKind, Result, Status, Value, decode_value, value_to_json};
+use concord_kv::{Error, ErrorKind, Member, Result, Status, Value, decode_value, value_to_json};
 use serde_json::json;
+
+use super::table;
 
 pub(super) fn print_done(json: bool) -> Result<()> {
     print(&if json { json!({"status": "ok"}).to_string() } else { "ok".to_owned() })
@@ -36,55 +38,109 @@ pub(super) fn print_record(key: &str, value: &[u8], revision: u64, ttl_ms: Optio
 }
 
 pub(super) fn print_status(status: &Status, json: bool) -> Result<()> {
-    let raft = &status.raft;
     if json {
-        let members: Vec<_> = raft
-            .members
-            .iter()
-            .map(|member| {
-                json!({"node_id": member.node_id, "address": member.address, "role": member.role.name(), "is_leader": member.is_leader})
-            })
-            .collect();
-        return print(
-            &json!({
-                "cluster": {
-                    "id": format!("{:032x}", status.cluster_id),
-                    "state": raft.state.name(),
-                    "leader": raft.leader,
-                    "term": raft.term,
-                    "commit_index": raft.commit_index,
-                    "last_applied": raft.last_applied,
-                    "snapshot_index": raft.snapshot_index,
-                    "members": members,
-                },
-                "storage": {
-                    "size": status.size,
-                    "memory": status.memory_bytes,
-                    "revision": status.revision,
-                    "log_bytes": status.log_bytes,
-                    "repaired": status.repaired,
-                    "failure": status.failure,
-                },
-                "node": raft.node_id,
-            })
-            .to_string(),
-        );
+        return print(&status_json(status).to_string());
     }
-    let rows = [
+    status_lines(status).iter().try_for_each(|line| print(line))
+}
+
+/// The members as JSON, with the names that every language uses.
+pub(super) fn print_members(status: &Status, json: bool) -> Result<()> {
+    if json {
+        return print(&json!({"members": members_json(&status.raft.members)}).to_string());
+    }
+    member_lines(status).iter().try_for_each(|line| print(line))
+}
+
+pub(super) fn status_json(status: &Status) -> serde_json::Value {
+    let raft = &status.raft;
+    json!({
+        "cluster": {
+            "id": format!("{:032x}", status.cluster_id),
+            "state": raft.state.name(),
+            "ready": raft.is_ready,
+            "leader": raft.leader,
+            "term": raft.term,
+            "commit_index": raft.commit_index,
+            "last_applied": raft.last_applied,
+            "snapshot_index": raft.snapshot_index,
+            "snapshot_state": raft.snapshot_state.name(),
+            "members": members_json(&raft.members),
+        },
+        "storage": {
+            "size": status.size,
+            "memory": status.memory_bytes,
+            "revision": status.revision,
+            "log_bytes": status.log_bytes,
+            "repaired": status.repaired,
+            "failure": status.failure,
+        },
+        "node": raft.node_id,
+    })
+}
+
+pub(super) fn members_json(members: &[Member]) -> serde_json::Value {
+    let member = |member: &Member| {
+        json!({
+            "node": member.node_id,
+            "address": member.address,
+            "name": member.name,
+            "role": member.role.name(),
+            "leader": member.is_leader,
+            "matched_index": member.matched_index,
+            "lag": member.lag,
+            "last_contact_ms": member.last_contact_ms,
+        })
+    };
+    members.iter().map(member).collect()
+}
+
+/// What the member that has answered says, then the table of all members.
+pub(super) fn status_lines(status: &Status) -> Vec<String> {
+    let raft = &status.raft;
+    let state = if raft.is_ready { raft.state.name().to_owned() } else { format!("{}, not ready", raft.state.name()) };
+    let mut lines = table::facts(&[
         ("cluster", format!("{:032x}", status.cluster_id)),
         ("node", raft.node_id.to_string()),
-        ("state", raft.state.name().to_owned()),
+        ("state", state),
         ("term", raft.term.to_string()),
         ("commit index", raft.commit_index.to_string()),
-        ("members", raft.members.len().to_string()),
+        ("snapshot", format!("up to {}, {}", raft.snapshot_index, raft.snapshot_state.name())),
         ("records", status.size.to_string()),
         ("memory", format!("{} bytes", status.memory_bytes)),
         ("revision", status.revision.to_string()),
         ("log", format!("{} bytes", status.log_bytes)),
         ("repaired", status.repaired.clone().unwrap_or_else(|| "nothing".to_owned())),
         ("failure", status.failure.clone().unwrap_or_else(|| "none".to_owned())),
-    ];
-    rows.iter().try_for_each(|(name, value)| print(&format!("{name:<14}{value}")))
+    ]);
+    lines.push(String::new());
+    lines.extend(member_lines(status));
+    lines
+}
+
+/// One line a member. What only the leader knows of it is `-` where nobody has told.
+pub(super) fn member_lines(status: &Status) -> Vec<String> {
+    let raft = &status.raft;
+    let number = |number: Option<u64>| number.map_or("-".to_owned(), |number| number.to_string());
+    let text = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let row = |member: &Member| {
+        // Of snapshots a node knows its own only.
+        let snapshot = if member.node_id == raft.node_id { raft.snapshot_state.name() } else { "-" };
+        [
+            text(&member.name),
+            member.node_id.to_string(),
+            text(&member.address),
+            member.role.name().to_owned(),
+            if member.is_leader { "*".to_owned() } else { String::new() },
+            number(member.matched_index),
+            number(member.lag),
+            member.last_contact_ms.map_or("-".to_owned(), |ms| format!("{ms} ms")),
+            snapshot.to_owned(),
+        ]
+    };
+    let heading = ["NAME", "NODE", "ADDRESS", "ROLE", "LEADER", "MATCHED", "LAG", "LAST CONTACT", "SNAPSHOT"];
+    let right = [false, true, false, false, false, true, true, true, false];
+    table::lines(heading, right, &raft.members.iter().map(row).collect::<Vec<_>>())
 }
 
 pub(super) fn print_error(error: &Error, json: bool) {
@@ -97,6 +153,6 @@ pub(super) fn print_error(error: &Error, json: bool) {
 }
 
 /// A reader that went away (`concord get k | head -0`) is no reason to panic.
-fn print(line: &str) -> Result<()> {
+pub(super) fn print(line: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| Error::new(ErrorKind::Io, format!("cannot print: {error}")))
 }

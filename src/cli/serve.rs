@@ -4,8 +4,7 @@
 //! stop it gracefully; a second one ends it at once. It ends by itself, with exit code 1, when writes have stopped for
 //! good (a disk that failed).
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,14 +12,12 @@ use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, Args};
-use concord_kv::{
-    ClusterConfig, Concord, Config, Durability, Error, ErrorKind, Multicast, Result, Secret, TlsConfig,
-    parse_durability,
-};
+use concord_kv::{ClusterConfig, Concord, Config, Durability, Error, ErrorKind, Multicast, Result, parse_durability};
 use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::access::{Access, misuse};
 use super::output::print_event;
 
 /// How often the member is asked how it is.
@@ -49,12 +46,6 @@ pub(super) struct Serve {
     /// How many nodes found a new cluster together; 0 joins an existing one only.
     #[arg(long, env = "CONCORD_BOOTSTRAP_EXPECT", value_name = "N", default_value_t = 0)]
     bootstrap_expect: usize,
-    /// File with the secret that all members share, instead of --cookie; nobody but its owner may read it.
-    #[arg(long, value_name = "FILE")]
-    cookie_file: Option<PathBuf>,
-    /// The secret itself. Others on this machine see it in the list of processes: prefer --cookie-file.
-    #[arg(long, env = "CONCORD_COOKIE", hide_env_values = true, value_name = "SECRET")]
-    cookie: Option<String>,
     /// Name of this node for people.
     #[arg(long, env = "CONCORD_NODE_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -64,15 +55,6 @@ pub(super) struct Serve {
     /// Find other nodes on the local network by multicast.
     #[arg(long, env = "CONCORD_MULTICAST", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     multicast: bool,
-    /// Certificate chain of this node (PEM).
-    #[arg(long, env = "CONCORD_TLS_CERTIFICATE", value_name = "FILE", requires_all = ["tls_private_key", "tls_authority"])]
-    tls_certificate: Option<PathBuf>,
-    /// Its private key (PEM).
-    #[arg(long, env = "CONCORD_TLS_PRIVATE_KEY", value_name = "FILE", requires = "tls_certificate")]
-    tls_private_key: Option<PathBuf>,
-    /// Certificates of the authority that signs all members and clients (PEM).
-    #[arg(long, env = "CONCORD_TLS_AUTHORITY", value_name = "FILE", requires = "tls_certificate")]
-    tls_authority: Option<PathBuf>,
     /// Followers that hear nothing for this long elect a new leader.
     #[arg(long, value_name = "MS", default_value_t = ClusterConfig::default().election_timeout_ms)]
     election_timeout_ms: u64,
@@ -85,7 +67,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    fn config(&self, data_dir: Option<&Path>) -> Result<Config> {
+    fn config(&self, access: &Access, data_dir: Option<&Path>) -> Result<Config> {
         let durability = set(&self.durability).as_deref().map(parse_durability).transpose()?;
         if data_dir.is_none() && durability != Some(Durability::Memory) {
             return Err(misuse(
@@ -99,9 +81,9 @@ impl Serve {
             name: set(&self.name),
             seeds: self.seeds.iter().filter(|seed| !seed.is_empty()).cloned().collect(),
             bootstrap_expect: self.bootstrap_expect,
-            cookie: self.secret()?,
+            cookie: access.secret()?,
             multicast: self.multicast.then(Multicast::default),
-            tls: self.tls(),
+            tls: access.tls()?,
             election_timeout_ms: self.election_timeout_ms,
             promote: !self.no_promote,
         };
@@ -114,33 +96,11 @@ impl Serve {
         let config = config.or_environment()?;
         Ok(Config { durability: durability.unwrap_or(config.durability), ..config })
     }
-
-    fn secret(&self) -> Result<Secret> {
-        let Some(path) = &self.cookie_file else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
-        let unreadable =
-            |error: std::io::Error| misuse(format!("cannot read the cookie file {}: {error}", path.display()));
-        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let message = format!("others may read the cookie file {0}: run `chmod 600 {0}`", path.display());
-            return Err(misuse(message));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
-    }
-
-    fn tls(&self) -> Option<TlsConfig> {
-        Some(TlsConfig {
-            certificate: self.tls_certificate.clone()?,
-            private_key: self.tls_private_key.clone()?,
-            authority: self.tls_authority.clone()?,
-            verify_node_id: false,
-        })
-    }
 }
 
 /// Runs until a signal, or until the member can go on no more.
-pub(super) fn serve(options: &Serve, data_dir: Option<&Path>, json: bool) -> Result<()> {
-    let config = options.config(data_dir)?;
+pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, json: bool) -> Result<()> {
+    let config = options.config(access, data_dir)?;
     let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
     let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;
     let db = Concord::open(config)?;
@@ -214,8 +174,4 @@ fn watch(db: &Concord, stopped: &Receiver<()>, json: bool) -> Result<()> {
 /// An empty variable counts as one that is not set.
 fn set(option: &Option<String>) -> Option<String> {
     option.clone().filter(|text| !text.is_empty())
-}
-
-fn misuse(message: impl Into<String>) -> Error {
-    Error::new(ErrorKind::InvalidConfig, message)
 }

@@ -4,21 +4,29 @@ use std::io::Read as _;
 use std::time::Duration;
 
 use concord_kv::{
-    Compress, Concord, Condition, Error, ErrorKind, ReadOptions, Result, Value, Write, encode_value, value_from_json,
+    Compress, Concord, Condition, Consistency, Error, ErrorKind, ReadOptions, Result, Value, Write, encode_value,
+    value_from_json,
 };
 
-use super::{Verb, output};
+use super::{Verb, member, output, watch};
 
 pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
     match verb {
         Verb::Put { key, value, ttl, text, new } => put(db, key, value, *ttl, *text, *new, json),
-        Verb::Get { key } => get(db, key, json),
+        Verb::Get { key, consistency } => get(db, key, *consistency, json),
         Verb::Delete { key } => {
             db.kv().delete(key).wait()?;
             output::print_done(json)
         }
-        Verb::Status => output::print_status(&db.status()?, json),
-        Verb::Serve(_) => Err(Error::new(ErrorKind::Internal, "`serve` opens the store itself")),
+        Verb::Status { watch: false } => output::print_status(&db.status()?, json),
+        Verb::Status { watch: true } => watch::watch(db, json),
+        Verb::Members => output::print_members(&db.status()?, json),
+        Verb::Member { timeout_ms, change } => member::execute(db, change, *timeout_ms, json),
+        Verb::Ready { timeout_ms } => {
+            db.cluster().wait_ready(*timeout_ms)?;
+            output::print_done(json)
+        }
+        Verb::Serve(_) | Verb::Recover(_) => Err(Error::new(ErrorKind::Internal, "these open the store themselves")),
     }
 }
 
@@ -40,10 +48,10 @@ fn put(db: &Concord, key: &str, value: &str, ttl: Option<f64>, text: bool, new: 
     output::print_done(json)
 }
 
-fn get(db: &Concord, key: &str, json: bool) -> Result<()> {
-    let record = db.kv().read(key.as_bytes(), &ReadOptions::default(), |record| {
-        (record.value.into_owned(), record.revision, record.ttl_ms)
-    })?;
+fn get(db: &Concord, key: &str, consistency: Option<Consistency>, json: bool) -> Result<()> {
+    let options = ReadOptions { consistency, timeout_ms: None };
+    let record =
+        db.kv().read(key.as_bytes(), &options, |record| (record.value.into_owned(), record.revision, record.ttl_ms))?;
     match record {
         Some((value, revision, ttl_ms)) => output::print_record(key, &value, revision, ttl_ms, json),
         None => Err(Error::new(ErrorKind::NotFound, format!("there is no key `{key}`, or it has expired"))),

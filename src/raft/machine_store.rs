@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Result};
 use crate::state_machine::{Applied, PinnedSnapshot, SnapshotHeader, StateMachine, load_snapshot};
 use crate::storage::{SnapshotFile, SnapshotStore};
 
-type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
+pub(super) type Meta = SnapshotMeta<LeaderId<u64, u64>, u64, Peer>;
 pub(super) type SnapshotOf = Snapshot<LeaderId<u64, u64>, u64, Peer, SnapshotData>;
 
 /// What a snapshot consists of: a file, or nothing but its position when nothing is kept on disk.
@@ -210,7 +210,7 @@ fn write_until_there_is_room(
     }
 }
 
-fn encode_header(meta: &Meta, header: &SnapshotHeader) -> Vec<u8> {
+pub(super) fn encode_header(meta: &Meta, header: &SnapshotHeader) -> Vec<u8> {
     let mut out = Vec::new();
     put_position(&mut out, meta.last_log_id.as_ref());
     put_stored_membership(&mut out, &meta.last_membership);
@@ -224,7 +224,7 @@ pub(super) fn snapshot_reach(header: &[u8]) -> Result<u64> {
     Ok(meta.last_log_id.map_or(0, |last| last.index))
 }
 
-fn decode_header(bytes: &[u8]) -> Result<(Meta, SnapshotHeader)> {
+pub(super) fn decode_header(bytes: &[u8]) -> Result<(Meta, SnapshotHeader)> {
     let mut reader = WireReader::new(bytes);
     let last_log_id = read_position(&mut reader)?;
     let last_membership = read_stored_membership(&mut reader)?;

@@ -40,9 +40,7 @@ mod snapshot;
 mod tests;
 
 pub(crate) use data_dir::{DataDir, Identity};
-#[cfg(test)]
-pub(crate) use files::Files;
-pub(crate) use files::RealFiles;
+pub(crate) use files::{Files, RealFiles};
 #[cfg(test)]
 pub(crate) use log::Sabotage;
 pub(crate) use log::{Ballot, Done, Driver, Log, LogEntry, LogOptions, LogPosition, Payload};
