@@ -11,10 +11,8 @@
 //! ```
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
-//! `state_machine` (deterministic content); `storage` (files); `net` (connections); `raft` (consensus); `service` (verbs);
-//! `concord` (the handle).
-//! `state_machine` (deterministic content); `storage` (files); `discovery` (peers to try); `raft` (consensus);
-//! `service` (verbs); `concord` (the handle).
+//! `state_machine` (deterministic content); `storage` (files); `net` (connections); `discovery` (peers to try);
+//! `raft` (consensus); `service` (verbs); `concord` (the handle).
 #![forbid(unsafe_code)]
 
 mod concord;

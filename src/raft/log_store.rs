@@ -13,7 +13,7 @@ use super::types::{LogId, Types};
 use crate::storage::{Done, Log};
 
 /// Most bytes of entries that one read hands out; longer ranges are read in several steps.
-const READ_BYTES_MAX: usize = 4 * 1024 * 1024;
+const READ_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Clone)]
 pub(super) struct LogStore {

@@ -149,9 +149,11 @@ impl PeerNetwork {
             let is_last = offset + bytes.len() as u64 >= data.bytes();
             let piece = SnapshotPiece { transfer, vote, offset, is_last, bytes: &bytes };
             let call = caller.call(method::SNAPSHOT, piece.encode());
-            let answer = match tokio::time::timeout(piece_timeout, call).await {
+            // After the last piece all of it is verified and loaded.
+            let limit = if is_last { piece_timeout * 20 } else { piece_timeout };
+            let answer = match tokio::time::timeout(limit, call).await {
                 Ok(answer) => answer.map_err(|error| lost(&super::error_of(error)))?,
-                Err(_) => return Err(StreamingError::Timeout(self.timeout(RPCTypes::InstallSnapshot, piece_timeout))),
+                Err(_) => return Err(StreamingError::Timeout(self.timeout(RPCTypes::InstallSnapshot, limit))),
             };
             let answer = messages::decode_vote_alone(&answer).map_err(|error| lost(&error))?;
             offset += bytes.len() as u64;

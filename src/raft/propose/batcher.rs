@@ -302,8 +302,9 @@ impl State {
     fn take_if_due(&mut self, stalls: bool) -> Option<Waiting> {
         let first = self.waiting.front()?;
         let overlaps = self.waiting.len() > 1 || first.callers.0.len() >= COMMANDS_TO_OVERLAP;
-        let due = self.in_flight == 0 || (self.in_flight < IN_FLIGHT_MAX && overlaps);
-        if !due && !(stalls && self.in_flight < STALLED_MAX) {
+        let in_flight_max = if stalls { STALLED_MAX } else { IN_FLIGHT_MAX };
+        let due = self.in_flight == 0 || (self.in_flight < in_flight_max && (overlaps || stalls));
+        if !due {
             return None;
         }
         self.in_flight += 1;
