@@ -232,3 +232,132 @@ pub(super) fn decode_header(bytes: &[u8]) -> Result<(Meta, SnapshotHeader)> {
     reader.finish()?;
     Ok((SnapshotMeta { last_log_id, last_membership }, header))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicU64;
+
+    use openraft::StorageError;
+    use openraft::testing::log::{StoreBuilder, Suite};
+    use tempfile::TempDir;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::raft::core::{CoreParts, Time};
+    use crate::raft::log_store::LogStore;
+    use crate::raft::reads::{Lease, SystemLeaseClock};
+    use crate::storage::{DataDir, Identity, Log, LogOptions, RealFiles};
+
+    const ELECTION_TIMEOUT: std::time::Duration = std::time::Duration::from_millis(200);
+    const OWNER: Identity = Identity { cluster_id: 1, node_id: 1 };
+
+    #[derive(Default)]
+    struct Standing(AtomicU64);
+
+    impl Time for Standing {
+        fn now_ms(&self) -> u64 {
+            self.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+
+        fn advance_to(&self, time_ms: u64) {
+            self.0.fetch_max(time_ms, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    fn machine_store(snapshots: SnapshotStore) -> MachineStore {
+        let core = Core::new(CoreParts {
+            node_id: OWNER.node_id,
+            name: None,
+            machine: StateMachine::new(),
+            lease: Arc::new(Lease::new(Arc::new(SystemLeaseClock), ELECTION_TIMEOUT)),
+            time: Arc::new(Standing::default()),
+            peers: None,
+            election_timeout: ELECTION_TIMEOUT,
+            runtime: Handle::current(),
+            has_threads: true,
+        });
+        MachineStore::new(core, Some(snapshots))
+    }
+
+    /// Ends the log before its directory goes.
+    struct Stores {
+        log: Log,
+        _dir: Option<TempDir>,
+    }
+
+    impl Drop for Stores {
+        fn drop(&mut self) {
+            self.log.close();
+        }
+    }
+
+    /// What is installed comes in pieces, as the server takes it from another node.
+    struct Follower(MachineStore);
+
+    impl RaftStateMachine<Types> for Follower {
+        type SnapshotData = SnapshotData;
+        type SnapshotBuilder = SnapshotBuilder;
+
+        async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+            self.0.applied_state().await
+        }
+
+        async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+        where
+            Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+        {
+            self.0.apply(entries).await
+        }
+
+        async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+            self.0.get_snapshot_builder().await
+        }
+
+        async fn install_snapshot(&mut self, meta: &Meta, snapshot: SnapshotData) -> io::Result<()> {
+            let mut receiver = self.0.snapshots.as_ref().unwrap().receive().unwrap();
+            let mut offset = 0;
+            while offset < snapshot.bytes() {
+                let piece = snapshot.chunk(offset, 100).unwrap();
+                receiver.write(offset, &piece).unwrap();
+                offset += piece.len() as u64;
+            }
+            let received = SnapshotData::received(receiver.finish().unwrap()).unwrap();
+            assert_eq!(received.meta, *meta);
+            self.0.install_snapshot(meta, received.snapshot).await
+        }
+
+        async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
+            self.0.get_current_snapshot().await
+        }
+    }
+
+    struct Builder {
+        is_on_disk: bool,
+    }
+
+    impl StoreBuilder<Types, LogStore, Follower, Stores> for Builder {
+        async fn build(&self) -> std::result::Result<(Stores, LogStore, Follower), StorageError<Types>> {
+            let (log, snapshots, dir) = if self.is_on_disk {
+                let dir = tempfile::tempdir().unwrap();
+                let data_dir = DataDir::open(&dir.path().join("node"), Arc::new(RealFiles), || OWNER).unwrap();
+                let log = Log::open(&data_dir, LogOptions::default()).unwrap();
+                (log, SnapshotStore::open(&data_dir, snapshot_reach).unwrap(), Some(dir))
+            } else {
+                (Log::in_memory(), SnapshotStore::in_memory(OWNER, snapshot_reach), None)
+            };
+            let stores = Stores { log: log.clone(), _dir: dir };
+            Ok((stores, LogStore::new(log), Follower(machine_store(snapshots))))
+        }
+    }
+
+    /// The Raft library's own suite: what it expects of a log and a state machine holds, on real files and in memory.
+    #[tokio::test]
+    async fn the_stores_pass_the_librarys_own_suite_on_disk() {
+        Suite::test_all(Builder { is_on_disk: true }).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_stores_pass_the_librarys_own_suite_in_memory() {
+        Suite::test_all(Builder { is_on_disk: false }).await.unwrap();
+    }
+}

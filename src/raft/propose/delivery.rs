@@ -39,8 +39,9 @@ pub(in crate::raft) trait Way: Send + Sync {
 }
 
 /// How long the first attempt waits for its answer. A leader that is frozen or cut off answers never, and the batch is
-/// safe to send again, under its number, to the next one. Each later attempt waits twice as long.
+/// safe to send again, under its number, to the next one. After a lost answer the next attempt waits twice as long.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
+const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 
 /// Brings batches to the leader, each exactly once.
 pub(in crate::raft) struct Delivery {
@@ -90,7 +91,6 @@ impl Delivery {
             put_batch_header(&mut batch, ticket.session, ticket.sequence, self.session.acknowledged_below(ticket));
             batch.extend_from_slice(commands);
             let attempt = tokio::time::timeout_at(give_up_at, self.way.attempt(batch, answer_timeout)).await;
-            answer_timeout *= 2;
             let failure = match attempt {
                 Ok(Attempt::Applied(outcomes)) => return Ok(Some(outcomes)),
                 Ok(Attempt::UnknownSession) => {
@@ -104,6 +104,7 @@ impl Delivery {
                 Ok(Attempt::NotDone(error) | Attempt::Refused(error)) => error,
                 Ok(Attempt::Lost) | Err(_) => {
                     may_be_done = true;
+                    answer_timeout = ANSWER_TIMEOUT_MAX.min(answer_timeout * 2);
                     ErrorKind::UnknownOutcome.into()
                 }
             };

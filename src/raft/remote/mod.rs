@@ -29,6 +29,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long the first request waits for its answer before another member is asked; each later one waits twice as long. A
 /// member that is frozen answers never.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
+const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Between two attempts when no member can serve.
 const PAUSE: Duration = Duration::from_millis(30);
 /// How long closing waits for writes that are on their way.
@@ -224,7 +225,7 @@ impl Links {
             // A change is carried out once, however long it takes; a member alone has nobody to stand in for it.
             let is_bounded = method != method::CHANGE && !matches!(target, Target::Member(_));
             let patience = if is_bounded { answer_timeout } else { Duration::MAX };
-            answer_timeout *= 2;
+            answer_timeout = ANSWER_TIMEOUT_MAX.min(answer_timeout * 2);
             let asking = self.ask_once(target, method, &message, patience);
             let failure = match tokio::time::timeout_at(until, asking).await {
                 Ok(Ok(answered)) => return Ok(answered),

@@ -54,6 +54,11 @@ impl Index {
         shelf.last = Some(index);
     }
 
+    /// Index of the oldest entry that is written.
+    pub(super) fn first(&self) -> Option<u64> {
+        self.shelves.iter().find_map(|shelf| shelf.points.first()).map(|point| point.index)
+    }
+
     /// Forgets the entries from this index on.
     pub(super) fn truncate_from(&mut self, index: u64) {
         for shelf in self.shelves.iter_mut().rev() {

@@ -212,7 +212,11 @@ impl State {
 
     /// Where to read these entries.
     pub(super) fn plan_read(&self, range: Range<u64>, max_bytes: usize) -> ReadPlan {
-        let first = self.purged.map_or(0, |purged| purged.index.saturating_add(1));
+        let first = match self.purged {
+            Some(purged) => purged.index.saturating_add(1),
+            // A log may begin anywhere; recovery has made sure that nothing before its first entry was lost.
+            None => self.index.first().or(self.cache.front().map(|oldest| oldest.entry.position.index)).unwrap_or(0),
+        };
         let is_empty = self.last.is_none_or(|last| last.index < first);
         let end = self.last.filter(|_| !is_empty).map_or(0, |last| range.end.min(last.index.saturating_add(1)));
         let from = range.start.max(first);
