@@ -22,6 +22,10 @@ help: ## this table
 demo: tools build ## one store through four languages and kill -9, in about a minute
 	@tests/demo/run.sh
 
+.PHONY: cluster
+cluster: build ## three local members and their status until Ctrl-C; PORT=7401, CONCORD_COOKIE
+	@tests/demo/cluster.sh
+
 .PHONY: test test-rust test-c test-python test-elixir test-mixed test-readme
 test: test-rust test-c test-python test-elixir test-mixed test-readme ## every test of every language
 	@echo "make test: all parts passed"

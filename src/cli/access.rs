@@ -40,10 +40,12 @@ impl Access {
         self.address.iter().map(|address| address.trim()).filter(|address| !address.is_empty())
     }
 
-    /// Reaches the running cluster.
-    pub(super) fn connect(&self) -> Result<Concord> {
+    /// Reaches the running cluster; waits so long for a member to answer, or as long as by default.
+    pub(super) fn connect(&self, patience_ms: Option<u64>) -> Result<Concord> {
         let addresses: Vec<&str> = self.addresses().collect();
-        let config = ClientConfig { tls: self.tls()?, ..ClientConfig::new(&addresses.join(","), self.secret()?) };
+        let mut config = ClientConfig::new(&addresses.join(","), self.secret()?);
+        config.tls = self.tls()?;
+        config.connect_timeout_ms = patience_ms.unwrap_or(config.connect_timeout_ms);
         if config.cookie.is_empty() {
             return Err(misuse("say the cluster's secret: --cookie-file FILE or CONCORD_COOKIE"));
         }

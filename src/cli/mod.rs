@@ -19,6 +19,9 @@ use concord_kv::{Concord, Config, Consistency, ErrorKind, Result, parse_consiste
 
 use access::{Access, misuse};
 
+/// How long `ready` waits at least for a member to answer at all.
+const READY_PATIENCE_MS: u64 = 1_000;
+
 /// Embedded, strongly consistent key-value store: read, write and look after one from the command line.
 ///
 /// With --address the verbs act on a running cluster. Without it they open the data directory themselves, which must not
@@ -138,7 +141,11 @@ fn execute(arguments: &Arguments) -> Result<()> {
 /// The running cluster that is named, else the store in the data directory: never a member, that is what `serve` is for.
 fn open(arguments: &Arguments) -> Result<Concord> {
     if arguments.access.names_cluster() {
-        return arguments.access.connect();
+        let patience_ms = match arguments.verb {
+            Verb::Ready { timeout_ms } => Some(timeout_ms.max(READY_PATIENCE_MS)),
+            _ => None,
+        };
+        return arguments.access.connect(patience_ms);
     }
     if let Verb::Member { .. } = arguments.verb {
         return Err(misuse("say which running cluster to change: --address HOST:PORT or CONCORD_ADDRESS"));
