@@ -74,7 +74,7 @@ pub const DATAGRAM_BYTES_MAX: usize = 1_400;
 /// Longest address (`host:port`) of a node. Beyond it: `invalid_config`.
 pub const ADDRESS_BYTES_MAX: usize = 255;
 
-/// Longest name of a node. Beyond it: `invalid_config`.
+/// Longest name of a node. Beyond it: `invalid_config`; a name that is made of a longer address is cut.
 pub const NODE_NAME_BYTES_MAX: usize = 64;
 
 /// Most configured seeds. Beyond it: `invalid_config`.

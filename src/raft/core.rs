@@ -21,6 +21,7 @@ use super::status::SnapshotState;
 use super::types::{Answer, Batch, Peer, Types};
 use crate::discovery::{Discovery, Found};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
 
@@ -202,7 +203,7 @@ impl Core {
 
     /// The name of this node for people: its address unless configured.
     pub(super) fn name(&self) -> String {
-        let address = || self.peers.as_ref().map(|peers| peers.hello().address).unwrap_or_default();
+        let address = || self.peers.as_ref().map(|peers| name_from(&peers.hello().address)).unwrap_or_default();
         self.configured_name.clone().unwrap_or_else(address)
     }
 
@@ -353,6 +354,11 @@ impl Core {
     }
 }
 
+/// An address may be longer than a name.
+fn name_from(address: &str) -> String {
+    address[..address.floor_char_boundary(limits::NODE_NAME_BYTES_MAX)].to_owned()
+}
+
 /// A certificate is made out to a name, so the name that an address was looked up under is what to connect to.
 pub(super) fn reachable(found: &Found, has_tls: bool) -> String {
     let port = || found.address.rsplit_once(':').map_or("", |(_, port)| port).to_owned();
@@ -368,5 +374,19 @@ fn poll_once_or_spawn(runtime: &Handle, future: impl Future<Output = ()> + Send 
     let mut context = Context::from_waker(Waker::noop());
     if future.as_mut().poll(&mut context).is_pending() {
         runtime.spawn(future);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Before, a node without a name whose address was long could not start: discovery refused its name.
+    #[test]
+    fn a_long_address_makes_a_name_that_is_short_enough() {
+        assert_eq!(name_from("10.0.0.1:7400"), "10.0.0.1:7400");
+        let address = format!("shop-0.{}:7400", "é".repeat(100));
+        let name = name_from(&address);
+        assert!(name.len() <= limits::NODE_NAME_BYTES_MAX && name.starts_with("shop-0.éé"), "{name}");
     }
 }
