@@ -35,19 +35,6 @@ WAIT_S = 30
 ALONE = {"listen": "127.0.0.1:0", "bootstrap_expect": 1, "cookie": COOKIE}
 
 
-def forms_clusters():
-    """Whether this library opens sockets; one that fails to found a cluster of one fails the tests that need it."""
-    try:
-        with concord_kv.open(**ALONE) as db:
-            db.cluster.wait_ready(WAIT_S)
-            return db.members()[0]["address"] != ""
-    except ConcordError:
-        return True
-
-
-needs_clusters = pytest.mark.skipif(not forms_clusters(), reason="this library opens no sockets yet")
-
-
 # ---- options ----
 
 
@@ -303,7 +290,6 @@ def test_what_an_interrupted_call_brings_is_given_back():
     )
 
 
-@needs_clusters
 def test_one_node_is_a_cluster():
     with concord_kv.open(**ALONE, name="only") as db:
         db.cluster.wait_ready(WAIT_S)
@@ -330,7 +316,6 @@ def test_one_node_is_a_cluster():
             client.get("a")
 
 
-@needs_clusters
 @pytest.mark.parametrize("call", ["db.cluster.wait_ready(20)", "db.put('a', 1, timeout=20)", "db.get('a', timeout=20)"])
 def test_ctrl_c_ends_the_wait_of_a_node_that_finds_nobody(call):
     setup = f'db = concord_kv.open(listen="127.0.0.1:0", seeds=["127.0.0.1:1"], cookie="{COOKIE}")'
@@ -342,14 +327,12 @@ def test_ctrl_c_ends_the_wait_of_a_node_that_finds_nobody(call):
             raise
 
 
-@needs_clusters
 def test_ctrl_c_ends_the_wait_for_a_member_that_never_answers():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         assert interrupted(f'concord_kv.connect("{address}", cookie="{COOKIE}", timeout=20)') < 1
 
 
-@needs_clusters
 def test_a_node_that_finds_nobody_says_what_is_missing():
     with concord_kv.open(listen="127.0.0.1:0", seeds=["127.0.0.1:1"], cookie=COOKIE) as db:
         assert not db.cluster.ready
@@ -411,7 +394,6 @@ def until_done(call):
                 raise
 
 
-@needs_clusters
 def test_any_member_takes_any_request(three):
     _, nodes = three
     for number, writer in enumerate(nodes, 1):
@@ -429,7 +411,6 @@ def test_any_member_takes_any_request(three):
     assert [member["role"] for member in members] == ["voter"] * 3
 
 
-@needs_clusters
 def test_leadership_is_handed_over_by_name_and_a_stopped_leader_is_replaced_by_election(three):
     addresses, nodes = three
     old, others = leader_of(nodes)
@@ -448,7 +429,6 @@ def test_leadership_is_handed_over_by_name_and_a_stopped_leader_is_replaced_by_e
             client.cluster.remove(f"node{gone}")
 
 
-@needs_clusters
 def test_readers_wait_without_the_gil(three):
     _, nodes = three
     _, followers = leader_of(nodes)
@@ -474,7 +454,6 @@ def test_readers_wait_without_the_gil(three):
     assert turns > 100
 
 
-@needs_clusters
 def test_a_loop_goes_on_while_its_reads_ask_the_leader(three):
     addresses, nodes = three
     nodes[0].put_many({f"k{number}": number for number in range(200)})
@@ -503,7 +482,6 @@ def test_a_loop_goes_on_while_its_reads_ask_the_leader(three):
     asyncio.run(main())
 
 
-@needs_clusters
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_child_may_not_use_its_parents_client(three):
     """Promise: a pre-forking server that connected too early gets an error at once; it connects after the fork."""
