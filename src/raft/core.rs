@@ -152,6 +152,9 @@ pub(super) struct Core {
     pub(super) progresses: Progresses,
     /// Work that would hold up the node's thread goes to another one; not in a simulation.
     has_threads: bool,
+    /// Planted, see `Hooks`.
+    #[cfg(test)]
+    pub(super) counts_unanswered: bool,
     /// The cluster goes on without this node.
     removed: AtomicBool,
     /// What to add to the lease's clock to have the last leader's time, milliseconds; 0 when none was heard.
@@ -169,11 +172,15 @@ pub(super) struct CoreParts {
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
     pub(super) has_threads: bool,
+    #[cfg(test)]
+    pub(super) counts_unanswered: bool,
 }
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Core> {
-        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads } = parts;
+        #[cfg(test)]
+        let counts_unanswered = parts.counts_unanswered;
+        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads, .. } = parts;
         Arc::new(Core {
             node_id,
             configured_name: name,
@@ -191,6 +198,8 @@ impl Core {
             readiness: Readiness::default(),
             progresses: Progresses::default(),
             has_threads,
+            #[cfg(test)]
+            counts_unanswered,
             removed: AtomicBool::new(false),
             heard_offset_ms: AtomicU64::new(0),
         })
