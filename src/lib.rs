@@ -27,6 +27,8 @@ mod model;
 mod net;
 mod raft;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod state_machine;
 mod storage;
 
