@@ -9,7 +9,7 @@ use crate::net::TcpSockets;
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
 use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, remove_expired};
-use crate::storage::{DataDir, Driver, Identity, RealFiles};
+use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -61,8 +61,10 @@ impl Concord {
         let seams = Seams {
             sockets: Arc::new(TcpSockets),
             lease_clock: Arc::new(SystemLeaseClock),
-            log_driver: Driver::Thread,
+            log: LogOptions::default(),
             has_threads: true,
+            #[cfg(test)]
+            hooks: crate::raft::Hooks::default(),
         };
         let node = Node::open(NodeOptions {
             identity: data_dir.as_ref().map_or(unnamed, DataDir::identity),

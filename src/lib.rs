@@ -25,6 +25,8 @@ mod model;
 mod net;
 mod raft;
 mod service;
+#[cfg(test)]
+mod simulation;
 mod state_machine;
 mod storage;
 

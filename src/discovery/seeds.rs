@@ -77,6 +77,7 @@ async fn look_up_myself(
             roster.set_own(own);
         }
         tokio::select! {
+            biased;
             () = sleep(interval) => {}
             changed = me.changed() => if changed.is_err() { return },
         }

@@ -240,7 +240,10 @@ impl Shared {
         state.queue = Queue::default();
         let (taken, waiting, task) = (state.taken_bytes, std::mem::take(&mut state.waiting), state.task.take());
         drop(state);
-        for call in waiting.into_values() {
+        // In the order in which they were sent.
+        let mut waiting: Vec<_> = waiting.into_iter().collect();
+        waiting.sort_unstable_by_key(|(id, _)| *id);
+        for (_, call) in waiting {
             let never_left = || unreachable(&self.address, &"the connection ended before the request was sent");
             let failure = if call.begins >= taken { CallError::NotSent(never_left()) } else { CallError::Lost };
             let _ = call.answer.send(Err(failure));

@@ -64,6 +64,7 @@ pub(crate) async fn serve(mut listener: Box<dyn Listener>, options: ServeOptions
     let mut next = 0u64;
     loop {
         tokio::select! {
+            biased;
             () = &mut shutdown => break,
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept() => match accepted {

@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::raft::ClientWriteResult;
@@ -156,6 +157,9 @@ pub(super) struct Core {
     pub(super) progresses: Progresses,
     /// Work that would hold up the node's thread goes to another one; not in a simulation.
     has_threads: bool,
+    /// Planted, see `Hooks`.
+    #[cfg(test)]
+    pub(super) counts_unanswered: bool,
     /// The cluster goes on without this node.
     removed: AtomicBool,
     /// What to add to the lease's clock to have the last leader's time, milliseconds; 0 when none was heard.
@@ -173,11 +177,15 @@ pub(super) struct CoreParts {
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
     pub(super) has_threads: bool,
+    #[cfg(test)]
+    pub(super) counts_unanswered: bool,
 }
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Core> {
-        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads } = parts;
+        #[cfg(test)]
+        let counts_unanswered = parts.counts_unanswered;
+        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads, .. } = parts;
         Arc::new(Core {
             node_id,
             configured_name: name,
@@ -196,6 +204,8 @@ impl Core {
             readiness: Readiness::default(),
             progresses: Progresses::default(),
             has_threads,
+            #[cfg(test)]
+            counts_unanswered,
             removed: AtomicBool::new(false),
             heard_offset_ms: AtomicU64::new(0),
         })
@@ -235,6 +245,8 @@ impl Core {
         match self.raft() {
             Some(raft) => {
                 let mut metrics = raft.server_metrics();
+                // A new receiver has seen nothing yet, not even what is there now.
+                let _ = metrics.changed().now_or_never();
                 let _ = tokio::time::timeout(timeout, metrics.changed()).await;
             }
             None => tokio::time::sleep(timeout).await,

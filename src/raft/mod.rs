@@ -19,8 +19,12 @@ mod types;
 pub(crate) use cluster::MembershipChange;
 pub(crate) use core::Time;
 pub(crate) use identity::new_identity;
+#[cfg(test)]
+pub(crate) use node::Hooks;
 pub(crate) use node::{Freshness, Node, NodeOptions, Seams};
 pub(crate) use propose::Done;
+#[cfg(test)]
+pub(crate) use reads::LeaseClock;
 pub(crate) use reads::SystemLeaseClock;
 pub(crate) use recovery::recover;
 pub use recovery::{Recoverable, Recovered};

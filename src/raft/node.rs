@@ -16,22 +16,41 @@ use super::propose::{Batcher, Done};
 use super::reads::{LeaseClock, Ready, Rounds};
 use super::runner::{Built, Runner};
 use super::status::{Member, MemberRole, NodeState, RaftStatus};
+#[cfg(test)]
+use super::types::seeded;
 use super::types::Types;
 use crate::config::{ClusterConfig, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency};
 use crate::net::{Service, Sockets};
 use crate::state_machine::StateMachine;
-use crate::storage::{DataDir, Driver, Identity};
+#[cfg(test)]
+use crate::storage::Log;
+use crate::storage::{DataDir, Identity, LogOptions};
 
 /// What the node reaches the world through; a simulation puts its own things here.
 #[derive(Clone)]
 pub(crate) struct Seams {
     pub sockets: Arc<dyn Sockets>,
     pub lease_clock: Arc<dyn LeaseClock>,
-    pub log_driver: Driver,
+    /// How the log works and who drives it; its durability is the node's.
+    pub log: LogOptions,
     /// Whether threads may be started for what blocks.
     pub has_threads: bool,
+    #[cfg(test)]
+    pub hooks: Hooks,
+}
+
+/// What a simulation hangs into a node: bugs planted on purpose, and a way to the log.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    /// Gets the log as soon as it is open, to drive it.
+    pub log_opened: Option<Arc<dyn Fn(&Log) + Send + Sync>>,
+    /// Planted: what was sent to a follower counts as what the follower has.
+    pub counts_unanswered: bool,
+    /// Planted: a lease ends only with the leadership that this node knows of.
+    pub keeps_lease: bool,
 }
 
 /// What a node is opened with.
@@ -47,6 +66,14 @@ pub(crate) struct NodeOptions {
     /// `None`: a store of one node, without sockets.
     pub cluster: Option<ClusterConfig>,
     pub seams: Seams,
+}
+
+#[cfg(test)]
+impl NodeOptions {
+    /// Where Raft's randomness begins: different on each node and at each start, the same in a simulation that repeats.
+    fn random_seed(&self) -> u64 {
+        self.identity.node_id ^ self.fresh_cluster_id as u64
+    }
 }
 
 /// One member of a cluster, open until [`Node::close`].
@@ -78,6 +105,8 @@ impl Node {
         let runtime = builder.enable_all().build();
         let runtime =
             runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
+        #[cfg(test)]
+        let random_seed = options.random_seed();
         let Built { mut node, runner } = {
             let _guard = runtime.enter();
             Runner::build(options)?
@@ -87,7 +116,10 @@ impl Node {
         let thread = std::thread::Builder::new()
             .name("concord-raft".to_owned())
             .spawn(move || {
-                let released = runtime.block_on(runner.run(stopped, move |outcome| drop(report.send(outcome))));
+                let running = runner.run(stopped, move |outcome| drop(report.send(outcome)));
+                #[cfg(test)]
+                let running = seeded(random_seed, running);
+                let released = runtime.block_on(running);
                 // Waits for a snapshot that is being written, which gives up at its next block.
                 drop(runtime);
                 // Last, when nothing can write any more. Closed handles may still hold the log.
@@ -106,13 +138,14 @@ impl Node {
     /// The same on the current runtime, without a thread: for simulations.
     #[cfg(test)]
     pub(crate) async fn start(options: NodeOptions) -> Result<Node> {
+        let random_seed = options.random_seed();
         let Built { mut node, runner } = Runner::build(options)?;
         let (signal, stopped) = oneshot::channel();
         let (report, started) = oneshot::channel();
         let mut report = Some(report);
         tokio::spawn(async move {
             let told = move |outcome| drop(report.take().map(|report| report.send(outcome)));
-            drop(runner.run(stopped, told).await);
+            drop(seeded(random_seed, runner.run(stopped, told)).await);
         });
         started.await.unwrap_or_else(|_| Err(ErrorKind::Internal.into()))?;
         node.stop = Mutex::new(Some(Stop { signal, thread: None }));
@@ -217,6 +250,17 @@ impl Node {
         let core = self.core.clone();
         let timeout = Duration::from_millis(timeout_ms);
         self.wait(timeout_ms + 1_000, async move { cluster::change(&core, change, timeout).await })?
+    }
+
+    /// The same without blocking: for simulations.
+    #[cfg(test)]
+    pub(crate) fn start_change(
+        &self,
+        change: MembershipChange,
+        timeout_ms: u64,
+    ) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let core = self.core.clone();
+        async move { cluster::change(&core, change, Duration::from_millis(timeout_ms)).await }
     }
 
     /// Blocks this thread until a task on the node's runtime is done.

@@ -68,16 +68,21 @@ impl Runner {
             cluster.map_or(ELECTION_TIMEOUT_ALONE, |cluster| Duration::from_millis(cluster.election_timeout_ms));
         let peers = cluster.map(|cluster| make_peers(cluster, &options, election_timeout)).transpose()?.map(Arc::new);
         let runtime = Handle::current();
+        let lease = Arc::new(Lease::new(options.seams.lease_clock.clone(), election_timeout));
+        #[cfg(test)]
+        lease.keep(options.seams.hooks.keeps_lease);
         let core = Core::new(CoreParts {
             node_id,
             name: cluster.and_then(|cluster| cluster.name.clone()),
             machine: StateMachine::new(),
-            lease: Arc::new(Lease::new(options.seams.lease_clock.clone(), election_timeout)),
+            lease,
             time: options.time.clone(),
             peers: peers.clone(),
             election_timeout,
             runtime: runtime.clone(),
             has_threads: options.seams.has_threads,
+            #[cfg(test)]
+            counts_unanswered: options.seams.hooks.counts_unanswered,
         });
         let delivery = peers.as_ref().map(|_| Delivery::new(Arc::new(NodeWay::new(core.clone()))));
         let batcher = Batcher::new(runtime.clone(), Some(core.clone()), delivery, options.seams.has_threads);
@@ -143,6 +148,7 @@ impl Runner {
             Some(discovery) if self.options.identity.cluster_id == 0 => {
                 report(Ok(()));
                 tokio::select! {
+                    biased;
                     entered = self.enter(discovery) => Some(entered?),
                     _ = &mut stopped => return Ok(()),
                 }
@@ -254,8 +260,7 @@ impl Runner {
         }
         let log_options = LogOptions {
             durability: options.durability,
-            driver: options.seams.log_driver.clone(),
-            ..LogOptions::default()
+            ..options.seams.log.clone()
         };
         let (log, snapshots) = match &options.data_dir {
             Some(dir) if options.durability != Durability::Memory => {
@@ -266,6 +271,10 @@ impl Runner {
             }
             _ => (Log::in_memory(), None),
         };
+        #[cfg(test)]
+        if let Some(log_opened) = &options.seams.hooks.log_opened {
+            log_opened(&log);
+        }
         let machine_store = MachineStore::new(self.core.clone(), snapshots.clone());
         let config = raft_config(self.core.election_timeout, options.cluster.is_some())?;
         let network = Network::new(self.core.clone());

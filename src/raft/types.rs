@@ -5,10 +5,22 @@ use std::fmt;
 use openraft::impls::{BoxedErrorSource, InlineBatch, leader_id_adv};
 use openraft::raft::responder::Responder;
 use openraft::{EntryPayload, OptionalSend, RaftTypeConfig};
-use openraft_rt_tokio::TokioRuntime;
 
 use crate::state_machine::{Applied, Outcome};
 use crate::storage::Payload;
+
+/// Where tasks, timers and randomness come from.
+#[cfg(not(test))]
+type Runtime = openraft_rt_tokio::TokioRuntime;
+/// The same with randomness that a seed repeats; see [`seeded`].
+#[cfg(test)]
+type Runtime = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+
+/// Runs what starts Raft; all its randomness comes from this seed.
+#[cfg(test)]
+pub(super) fn seeded<F: Future>(seed: u64, f: F) -> impl Future<Output = F::Output> {
+    Runtime::scope(seed, f)
+}
 
 /// The type configuration of this crate's Raft.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +36,7 @@ impl RaftTypeConfig for Types {
     type Vote = openraft::Vote<Self::LeaderId>;
     type Payload = EntryPayload<Batch, u64, Peer>;
     type Entry = openraft::Entry<Self::LeaderId, Self::Payload>;
-    type AsyncRuntime = TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder<T>
         = Answer<T>
     where

@@ -12,6 +12,8 @@ mod view;
 
 pub(crate) use client::{Answering, Client};
 pub(crate) use clock::Clock;
+#[cfg(test)]
+pub(crate) use clock::TimeSource;
 pub use cluster::Cluster;
 pub(crate) use expiry::remove_expired;
 pub use kv::Kv;

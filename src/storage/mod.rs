@@ -43,7 +43,9 @@ pub(crate) use data_dir::{DataDir, Identity};
 pub(crate) use files::{Files, RealFiles};
 #[cfg(test)]
 pub(crate) use log::Sabotage;
-pub(crate) use log::{Ballot, Done, Driver, Log, LogEntry, LogOptions, LogPosition, Payload};
+#[cfg(test)]
+pub(crate) use log::Driver;
+pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
 pub(crate) use mem_files::MemFiles;
 pub(crate) use replacement::Replacement;

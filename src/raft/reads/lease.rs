@@ -41,6 +41,9 @@ pub(in crate::raft) struct Lease {
     length_ns: u64,
     valid_until_ns: AtomicU64,
     state: Mutex<State>,
+    /// Planted, see `Hooks`.
+    #[cfg(test)]
+    is_kept: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Default)]
@@ -64,6 +67,8 @@ impl Lease {
             length_ns: length.as_nanos() as u64,
             valid_until_ns: AtomicU64::new(0),
             state: Mutex::new(State::default()),
+            #[cfg(test)]
+            is_kept: false.into(),
         }
     }
 
@@ -74,7 +79,16 @@ impl Lease {
     /// Whether what was read before this call was still the present. To be asked after the read.
     pub(in crate::raft) fn is_valid(&self) -> bool {
         let valid_until_ns = self.valid_until_ns.load(Ordering::Acquire);
+        #[cfg(test)]
+        if self.is_kept.load(Ordering::Relaxed) {
+            return valid_until_ns > 0;
+        }
         valid_until_ns > 0 && self.clock.now_ns() < valid_until_ns
+    }
+
+    #[cfg(test)]
+    pub(in crate::raft) fn keep(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Relaxed);
     }
 
     /// This node leads in this term, with these configurations. Answers of earlier terms do not count.
