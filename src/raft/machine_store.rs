@@ -275,6 +275,7 @@ mod tests {
             election_timeout: ELECTION_TIMEOUT,
             runtime: Handle::current(),
             has_threads: true,
+            counts_unanswered: false,
         });
         MachineStore::new(core, Some(snapshots))
     }
