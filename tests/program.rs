@@ -105,9 +105,9 @@ fn with_an_address_verbs_act_on_the_running_cluster() {
         let members = north.members().expect("the members");
         members.iter().any(|member| member.name == "south" && member.role == MemberRole::Voter)
     });
-    let id = south.status().expect("a status").raft.node_id.to_string();
-    said(&["member", "transfer", &id], &variables);
-    until("south leads", || json(&["status"])["cluster"]["leader"].to_string() == id);
+    let id = south.status().expect("a status").raft.node_id;
+    said(&["member", "transfer", &id.to_string()], &variables);
+    until("south leads", || json(&["status"])["cluster"]["leader"] == id);
     said(&["member", "remove", &address], &variables);
     let south_address = south.status().expect("a status").raft.address;
     let variables = [("CONCORD_ADDRESS", south_address.as_str()), ("CONCORD_COOKIE", COOKIE)];
