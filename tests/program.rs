@@ -105,9 +105,9 @@ fn with_an_address_verbs_act_on_the_running_cluster() {
         let members = north.members().expect("the members");
         members.iter().any(|member| member.name == "south" && member.role == MemberRole::Voter)
     });
-    let id = south.status().expect("a status").raft.node_id.to_string();
-    said(&["member", "transfer", &id], &variables);
-    until("south leads", || json(&["status"])["cluster"]["leader"].to_string() == id);
+    let id = south.status().expect("a status").raft.node_id;
+    said(&["member", "transfer", &id.to_string()], &variables);
+    until("south leads", || json(&["status"])["cluster"]["leader"] == id);
     said(&["member", "remove", &address], &variables);
     let south_address = south.status().expect("a status").raft.address;
     let variables = [("CONCORD_ADDRESS", south_address.as_str()), ("CONCORD_COOKIE", COOKIE)];
@@ -115,6 +115,37 @@ fn with_an_address_verbs_act_on_the_running_cluster() {
 
     let (code, complaint) = refused(&["member", "remove", "nobody"], &variables);
     assert!(code == 1 && complaint.contains("no member `nobody`") && complaint.contains("south"), "{code} {complaint}");
+}
+
+/// A member loses its disk and comes back at once with an empty one: one verb puts it in its own old place.
+#[test]
+fn a_lost_disk_is_replaced_by_one_verb() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (north, south, address) = two(dir.path());
+    let variables = [("CONCORD_ADDRESS", address.as_str()), ("CONCORD_COOKIE", COOKIE)];
+    let east = member(dir.path(), "east", 0, Some(&address));
+    east.cluster().wait_ready(PATIENCE_MS).expect("a cluster of three");
+    for name in ["south", "east"] {
+        said(&["member", "promote", name], &variables);
+    }
+    north.kv().put("k", "everywhere").wait().expect("a write");
+    let id_of = |node: &Concord| node.status().expect("a status").raft.node_id;
+    let old = id_of(&east);
+    east.close().expect("closed");
+    std::fs::remove_dir_all(dir.path().join("east")).expect("the disk is lost");
+
+    let east = member(dir.path(), "east", 0, Some(&address));
+    east.cluster().wait_ready(PATIENCE_MS).expect("a learner");
+    let (old, new) = (old.to_string(), id_of(&east).to_string());
+    let (code, complaint) = refused(&["member", "replace", "east", "east"], &variables);
+    assert!(code == 2 && complaint.contains(&old) && complaint.contains(&new), "which one? {code} {complaint}");
+    said(&["member", "replace", &old, &new], &variables);
+    until("it has its place", || {
+        let members = south.members().expect("the members");
+        members.len() == 3 && members.iter().all(|member| member.role == MemberRole::Voter)
+    });
+    assert!(south.members().expect("the members").iter().all(|member| member.node_id.to_string() != old));
+    assert_eq!(east.kv().get("k").expect("a read"), Some("everywhere".into()));
 }
 
 /// Without an address the data directory is opened, and never as a member of a cluster: only `serve` makes members.

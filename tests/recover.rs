@@ -1,11 +1,14 @@
 //! Recover: two of three members are gone for good; the third becomes a cluster of its own with all that it has.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use concord_kv::{ClusterConfig, Concord, Config, Error, ErrorKind, MemberRole, Recoverable};
+use concord_kv::{ClusterConfig, Concord, Config, Error, ErrorKind, MemberRole, Recoverable, Value};
 
 const PATIENCE_MS: u64 = 20_000;
 const RECORDS: i64 = 200;
+/// Records so large that the log is compacted by a snapshot on their way.
+const BLOBS: u64 = 40;
 
 /// Three members in this process, and where their directories are.
 struct Three {
@@ -50,11 +53,16 @@ impl Three {
             cookie: "a secret of this test".into(),
             ..ClusterConfig::default()
         };
-        Concord::open(Config { cluster: Some(cluster), ..Config::at(self.path(at)) }).unwrap()
+        let snapshot_log_bytes = 1024 * 1024;
+        Concord::open(Config { cluster: Some(cluster), snapshot_log_bytes, ..Config::at(self.path(at)) }).unwrap()
     }
 
     /// Writes records that are acknowledged, stops all, and destroys all but the first.
     fn lose_two(&mut self) -> [u8; 32] {
+        for number in 0..BLOBS {
+            self.nodes[0].kv().put(format!("blob{number}"), blob(number)).wait().unwrap();
+        }
+        until("a snapshot", || self.nodes[0].status().unwrap().raft.snapshot_index > 0);
         for number in 0..RECORDS {
             self.nodes[number as usize % 3].kv().put(format!("k{number}"), number).wait().unwrap();
         }
@@ -66,6 +74,25 @@ impl Three {
             node.close().unwrap();
         }
         digest
+    }
+}
+
+/// Bytes that no compression makes smaller.
+fn blob(seed: u64) -> Value {
+    let mut state = seed + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 56) as u8
+    };
+    Value::Bytes((0..64 * 1024).map(|_| next()).collect())
+}
+
+/// Asks again until it is so; for what no event tells from outside.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_millis(PATIENCE_MS);
+    while !is_so() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -87,19 +114,29 @@ fn the_last_of_three_goes_on_with_everything() {
     .unwrap();
     let told = told.expect("it was asked");
     assert_eq!((told.cluster_id, told.node_id, told.role), (old_cluster, ids[0], Some(MemberRole::Voter)));
-    assert_eq!(told.records, RECORDS as u64);
+    assert_eq!(told.records, RECORDS as u64 + BLOBS);
+    assert!((1..told.last_index).contains(&told.snapshot_index), "a snapshot and a log: {told:?}");
     assert!(
         told.commit_index <= told.last_index && told.uncertain() == told.last_index - told.commit_index,
         "{told:?}"
     );
     let mut others: Vec<u64> = told.others.iter().map(|member| member.node_id).collect();
     let mut expected = ids[1..].to_vec();
-    (others.sort_unstable(), expected.sort_unstable());
+    others.sort_unstable();
+    expected.sort_unstable();
     assert_eq!(others, expected);
     assert_ne!(recovered.cluster_id, old_cluster);
     assert_eq!(recovered.node_id, ids[0]);
     let kept = recovered.kept.expect("the old directory is kept");
     assert!(kept.join("META").exists(), "{}", kept.display());
+
+    // As if it had been interrupted before its last step.
+    std::fs::rename(three.path(0), three.dir.path().join("member0.recovered")).unwrap();
+    let error = Concord::open(Config::at(three.path(0))).err().expect("an empty one must not take its place");
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error}");
+    assert!(error.message().contains("concord recover"), "{error}");
+    let completed = Concord::recover(three.path(0), |_| panic!("it was asked before")).unwrap();
+    assert_eq!((completed.cluster_id, completed.kept), (recovered.cluster_id, None));
 
     let node = three.open(0, 3);
     node.cluster().wait_ready(PATIENCE_MS).unwrap();
@@ -126,7 +163,7 @@ fn the_last_of_three_goes_on_with_everything() {
     joined.cluster().wait_ready(PATIENCE_MS).unwrap();
     assert_eq!(joined.kv().get("after").unwrap(), Some(1.into()));
     assert_eq!(joined.status().unwrap().cluster_id, recovered.cluster_id);
-    assert_eq!(joined.kv().get_all().unwrap().len(), RECORDS as usize + 1);
+    assert_eq!(joined.kv().get_all().unwrap().len(), RECORDS as usize + BLOBS as usize + 1);
     joined.close().unwrap();
     node.close().unwrap();
 }

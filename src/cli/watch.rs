@@ -3,12 +3,14 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use concord_kv::{Concord, Error, ErrorKind, Result, Status};
+use concord_kv::{Concord, Error, ErrorKind, Member, Result, Status};
 use serde_json::json;
 
 use super::output;
 
 const INTERVAL: Duration = Duration::from_millis(500);
+/// A member of which the leader has heard nothing for so long is called silent.
+const SILENT_MS: u64 = 2_000;
 
 /// Goes on until the program is ended, or nobody reads what it prints.
 pub(super) fn watch(db: &Concord, json: bool) -> Result<()> {
@@ -38,20 +40,25 @@ pub(super) fn watch(db: &Concord, json: bool) -> Result<()> {
     }
 }
 
-/// Writes over the lines that were written last.
+/// Writes over the lines that were written last. Meanwhile the terminal cuts what is too wide, so that a line is a line.
 fn print_over(lines_before: usize, lines: &[String]) -> Result<()> {
     let back = if lines_before == 0 { String::new() } else { format!("\x1b[{lines_before}A\x1b[J") };
     let mut out = std::io::stdout();
-    let printed = write!(out, "{back}{}\n", lines.join("\n")).and_then(|()| out.flush());
+    let printed = writeln!(out, "{back}\x1b[?7l{}\x1b[?7h", lines.join("\n")).and_then(|()| out.flush());
     printed.map_err(|error| Error::new(ErrorKind::Io, format!("cannot print: {error}")))
 }
 
 /// What makes a line worth printing; progress alone does not.
 fn gist(status: &Status) -> String {
     let raft = &status.raft;
-    let members =
-        raft.members.iter().map(|member| format!("{} {} {}", member.node_id, member.address, member.role.name()));
+    let members = raft.members.iter().map(|member| format!("{} {} {}", member.node_id, member.address, role(member)));
     format!("{:?} {} {} {:?}", raft.leader, raft.term, raft.is_ready, members.collect::<Vec<_>>())
+}
+
+/// What a member is, and whether the leader hears of it.
+fn role(member: &Member) -> String {
+    let is_heard = member.is_leader || member.last_contact_ms.is_some_and(|ms| ms < SILENT_MS);
+    if is_heard { member.role.name().to_owned() } else { format!("{}, silent", member.role.name()) }
 }
 
 fn line(status: &Status, json: bool) -> String {
@@ -61,7 +68,7 @@ fn line(status: &Status, json: bool) -> String {
     let raft = &status.raft;
     let leader = raft.members.iter().find(|member| member.is_leader);
     let leader = leader.map_or("no leader".to_owned(), |leader| format!("leader {}", leader.name));
-    let members = raft.members.iter().map(|member| format!("{} ({})", member.name, member.role.name()));
+    let members = raft.members.iter().map(|member| format!("{} ({})", member.name, role(member)));
     let members = members.collect::<Vec<_>>().join(", ");
     let ready = if raft.is_ready { "ready" } else { "not ready" };
     format!("term {}, {leader}, {ready}, {} records; members: {members}", raft.term, status.size)

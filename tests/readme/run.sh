@@ -50,6 +50,17 @@ expect Elixir "$(cd elixir && CONCORD_DATA_DIR=$work/elixir/data mix run --no-co
 
 expect "command line" "$(PATH=$release:$PATH in_folder sh bash -e quickstart)" "hello" "records"
 
+# The cluster: one terminal a line that serves, the other lines in this one.
+block_of_cluster() { awk -v wanted="$1" '/^## Cluster/ { on = 1 } !on { next } /^```/ && inside { inside = 0 } inside && count == wanted { print } $0 == "```sh" { inside = 1; count++ }' README.md; }
+mkdir "$work/cluster"
+{
+    echo 'trap "kill \$(jobs -p); wait" EXIT'
+    block_of_cluster 1 | sed '/^concord serve/s/$/ >>log 2>\&1 \&/'
+    block_of_cluster 2
+} >"$work/cluster/quickstart"
+said=$(PATH=$release:$PATH in_folder cluster bash -e quickstart) || { cat "$work/cluster/log" >&2; exit 1; }
+expect cluster "$said" "hello" "127.0.0.1:7413"
+
 expect Rust "$(cargo run --locked --quiet --example quickstart -- "$work/rust")" "this is visit 1" "- lock:report" "- user:1"
 
 echo "README: $passed passed, 0 failed"
