@@ -503,7 +503,7 @@ defmodule Concord do
   end
 
   defp read_many(options, read) do
-    with_handle(options, &read.(&1, Options.level(options), Options.timeout(options)))
+    with_handle(options, &Read.run_many(&1, read, Options.level(options), Options.timeout(options)))
   end
 
   defp with_handle(options, function) do

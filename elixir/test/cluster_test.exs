@@ -255,6 +255,60 @@ defmodule Concord.ClusterTest do
     assert {:ok, %{cluster: %{ready: false}}} = Concord.status(store: last)
   end
 
+  test "without a majority no scheduler and no thread for files is held, and who waits can be killed" do
+    # Before, reads of many keys waited on the ten threads that the VM has for blocking calls: the eleventh caller waited
+    # for the others, and so did everybody who opened a file.
+    stores = three_members()
+    last = List.last(stores)
+    :ok = Concord.put("a", 1, store: last)
+    for store <- stores -- [last], do: stop_supervised!(store)
+    assert eventually(fn -> not Cluster.ready?(store: last) end)
+
+    watcher = self()
+    collector = spawn_link(fn -> collect([], watcher) end)
+    :erlang.system_monitor(collector, [{:long_schedule, 100}])
+    on_exit(fn -> :erlang.system_monitor(:undefined) end)
+
+    options = [store: last, consistency: :strong, timeout: 2_000]
+
+    verbs = [
+      fn -> Concord.get("a", options) end,
+      fn -> Concord.put("b", 1, store: last, timeout: 2_000) end,
+      fn -> Concord.get_many(["a"], options) end,
+      fn -> Concord.get_all(options) end
+    ]
+
+    waiting = for _ <- 1..250, verb <- verbs, do: Task.async(fn -> {:timer.tc(verb), mailbox()} end)
+
+    # Meanwhile files open, reads that may be stale go on, and who waits ends when it is told to.
+    {micros, {:ok, _}} = :timer.tc(fn -> File.read(__ENV__.file) end)
+    assert micros < 1_000_000
+    for _ <- 1..1_000, do: assert({:ok, 1} = Concord.get("a", store: last, consistency: :eventual))
+
+    for verb <- verbs do
+      {pid, monitor} = spawn_monitor(fn -> Concord.get("a", store: last, consistency: :eventual) && verb.() end)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 1_000
+    end
+
+    for {{micros, answer}, left} <- Task.await_many(waiting, 30_000) do
+      assert {:error, kind} = answer
+      assert kind in [:timeout, :cluster_not_ready, :unknown_outcome]
+      assert left == []
+      assert micros < 4_000_000
+    end
+
+    send(collector, :report)
+    assert_receive {:long_schedules, []}
+  end
+
+  defp collect(found, watcher) do
+    receive do
+      {:monitor, _, :long_schedule, _} = long -> collect([long | found], watcher)
+      :report -> send(watcher, {:long_schedules, found})
+    end
+  end
+
   test "a client uses the same verbs and outlives the leader" do
     [first | _] = stores = three_members()
     addresses = for member <- members(first), do: member.address

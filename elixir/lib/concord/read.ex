@@ -1,9 +1,12 @@
 defmodule Concord.Read do
   @moduledoc false
-  # Reads of one key. What this node knows for certain is read in place; what other nodes must confirm is started, and
-  # its answer comes as a message, as those of writes do.
+  # Reads. What this node knows for certain is read in place; what other nodes must confirm is started, and its answer
+  # comes as a message, as those of writes do.
 
   alias Concord.{Native, Write}
+
+  # Any key will do, whether it is there or not.
+  @probe <<0>>
 
   @doc """
   Reads `:value`, `:ttl`, `:value_ttl` or `:record` of a key.
@@ -35,6 +38,23 @@ defmodule Concord.Read do
           end
 
         with {:ok, {encoded, ttl, revision}} <- answer, do: shaped(shape, encoded, ttl, revision)
+    end
+  end
+
+  @doc """
+  Runs a read of many keys, `read.(handle, level, timeout)`.
+
+  It would wait on one of the VM's few threads for blocking calls, which files need too. So a read of one key goes first
+  where other nodes must be asked: it waits by message, and when nobody answers no thread is held.
+  """
+  def run_many(handle, read, level, timeout) do
+    started = System.monotonic_time(:millisecond)
+
+    with :waits <- Native.read(handle, @probe, :ttl, level, timeout),
+         {:error, kind} when kind != :not_found <- wait(handle, @probe, :ttl, level, timeout) do
+      {:error, kind}
+    else
+      _ -> read.(handle, level, max(started + timeout - System.monotonic_time(:millisecond), 1))
     end
   end
 

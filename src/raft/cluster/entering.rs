@@ -27,6 +27,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(150);
 const PROMISE: Duration = Duration::from_secs(3);
 /// How long the only founder looks for others before it founds alone.
 const LOOK_BEFORE_FOUNDING_ALONE: Duration = Duration::from_millis(1_500);
+/// How long it waits for one who is heard but does not answer: that one may be about to found, or have founded already.
+const WAIT_FOR_THE_SILENT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a node came to its cluster.
@@ -101,6 +103,13 @@ impl Threshold {
     }
 }
 
+/// Who is there.
+struct Around {
+    answered: Vec<(Caller, Info)>,
+    /// Where somebody gossips who did not answer, perhaps because it has just started.
+    silent: Option<String>,
+}
+
 /// A node on its way into a cluster.
 pub(in crate::raft) struct Entry<'a> {
     pub(in crate::raft) peers: &'a Arc<Peers>,
@@ -126,11 +135,13 @@ impl Entry<'_> {
             if let Some(entered) = self.threshold.state().entered.clone() {
                 return Ok(entered);
             }
-            let found = self.look_around().await;
-            if let Some(entered) = self.join_one(&found)? {
+            // A look may take long, and shows only who was there when it began.
+            let waited = start.elapsed();
+            let around = self.look_around().await;
+            if let Some(entered) = self.join_one(&around.answered)? {
                 return Ok(entered);
             }
-            self.found_one(&found, start.elapsed()).await;
+            self.found_one(&around, waited).await;
             tokio::select! {
                 biased;
                 () = self.threshold.changed.notified() => {}
@@ -145,26 +156,31 @@ impl Entry<'_> {
     }
 
     /// Asks everybody that was ever heard of.
-    async fn look_around(&self) -> Vec<(Caller, Info)> {
+    async fn look_around(&self) -> Around {
         let own = self.peers.hello();
         let has_tls = self.peers.options().tls.is_some();
-        let mut addresses: Vec<String> = self.discovery.peers().iter().map(|found| reachable(found, has_tls)).collect();
+        let known = self.discovery.peers();
+        let mut addresses: Vec<String> = known.iter().map(|found| reachable(found, has_tls)).collect();
         addresses.extend(self.threshold.state().invitations.iter().cloned());
         addresses.sort();
         addresses.dedup();
         addresses.retain(|address| *address != own.address);
         let asked = join_all(addresses.iter().map(|address| self.ask(address))).await;
-        let mut found = BTreeMap::new();
-        for (address, answer) in addresses.iter().zip(asked) {
+        let gossips = |address: &String| known.iter().any(|one| one.node_id.is_some() && one.address == *address);
+        let (mut found, mut silent) = (BTreeMap::new(), None);
+        for (address, answer) in addresses.into_iter().zip(asked) {
             match answer {
                 Ok((caller, info)) if info.node_id != own.node_id => {
                     found.insert(info.node_id, (caller, info));
                 }
                 Ok(_) => {}
-                Err(error) => self.tell(format!("{address}: {}", error.message())),
+                Err(error) => {
+                    self.tell(format!("{address}: {}", error.message()));
+                    silent = silent.or(Some(address).filter(gossips));
+                }
             }
         }
-        found.into_values().collect()
+        Around { answered: found.into_values().collect(), silent }
     }
 
     async fn ask(&self, address: &str) -> Result<(Caller, Info)> {
@@ -198,10 +214,11 @@ impl Entry<'_> {
     }
 
     /// When enough nodes are there, the one with the smallest id founds.
-    async fn found_one(&self, found: &[(Caller, Info)], waited: Duration) {
+    async fn found_one(&self, around: &Around, waited: Duration) {
         let expect = self.bootstrap_expect;
         let own = self.peers.hello();
-        let willing = found.iter().filter(|(_, info)| info.cluster_id == 0 && info.bootstrap_expect == expect as u64);
+        let willing =
+            around.answered.iter().filter(|(_, info)| info.cluster_id == 0 && info.bootstrap_expect == expect as u64);
         let mut founders: BTreeMap<u64, Option<&(Caller, Info)>> =
             willing.map(|one| (one.1.node_id, Some(one))).collect();
         founders.insert(own.node_id, None);
@@ -215,8 +232,11 @@ impl Entry<'_> {
             self.tell(format!("waiting for {expect} nodes to found a cluster, {} are here", founders.len()));
             return;
         }
-        if expect == 1 && self.has_company && waited < LOOK_BEFORE_FOUNDING_ALONE {
-            self.tell("looking for others before founding a cluster".to_owned());
+        if expect == 1
+            && self.has_company
+            && let Some(reason) = reason_to_wait(around.silent.as_deref(), waited)
+        {
+            self.tell(reason);
             return;
         }
         // Only so many found; the others join them.
@@ -259,9 +279,32 @@ impl Entry<'_> {
     }
 }
 
+/// Why the only founder does not found alone yet.
+fn reason_to_wait(silent: Option<&str>, waited: Duration) -> Option<String> {
+    match silent {
+        _ if waited < LOOK_BEFORE_FOUNDING_ALONE => Some("looking for others before founding a cluster".to_owned()),
+        Some(address) if waited < WAIT_FOR_THE_SILENT => {
+            Some(format!("{address} is heard but does not answer; waiting for it before founding a cluster"))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Before, of three that started together on a busy machine one sometimes founded a cluster of its own: those that
+    /// it heard had not answered in time.
+    #[test]
+    fn who_is_heard_but_silent_is_waited_for_but_not_for_ever() {
+        let at = Duration::from_millis;
+        assert!(reason_to_wait(None, at(1_499)).is_some());
+        assert_eq!(reason_to_wait(None, at(1_500)), None);
+        assert!(reason_to_wait(Some("10.0.0.2:1"), at(1_500)).unwrap().contains("10.0.0.2:1"));
+        assert!(reason_to_wait(Some("10.0.0.2:1"), at(9_999)).is_some());
+        assert_eq!(reason_to_wait(Some("10.0.0.2:1"), at(10_000)), None, "it may be a node that cannot be reached");
+    }
 
     fn formation(cluster_id: u128) -> Formation {
         let peer = || Peer { address: "a:1".to_owned(), name: "a".to_owned(), promote: true };

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use super::change::{MembershipChange, change, lag, reconfigure};
 use super::{Info, Progress};
 use crate::discovery::Discovery;
+use crate::error::ErrorKind;
 use crate::raft::core::Core;
 use crate::raft::peer::{Use, error_of, method};
 use crate::raft::reads::Rounds;
@@ -173,6 +174,11 @@ impl Tender {
             }
             let asking = async {
                 let caller = peers.stranger(&address).await?;
+                let answer = caller.call(method::INFO, Vec::new()).await.map_err(error_of)?;
+                if Info::decode(&answer)?.leader.is_none() {
+                    // Another that joins: it would hold the question until it is a member itself.
+                    return Err(ErrorKind::ClusterNotReady.into());
+                }
                 caller.call(method::CHANGE, introduction.encode()).await.map_err(error_of)
             };
             if matches!(tokio::time::timeout(ANSWER_TIMEOUT * 3, asking).await, Ok(Ok(_))) {
