@@ -124,11 +124,14 @@ impl Entry<'_> {
             if let Some(entered) = self.threshold.state().entered.clone() {
                 return Ok(entered);
             }
-            let found = self.look_around().await;
+            let (found, refusal) = self.look_around().await;
             if let Some(entered) = self.join_one(&found)? {
                 return Ok(entered);
             }
             self.found_one(&found, start.elapsed()).await;
+            if let Some(refusal) = refusal {
+                self.tell(refusal);
+            }
             let _ = tokio::time::timeout(LOOK_INTERVAL, self.threshold.changed.notified()).await;
         }
     }
@@ -137,8 +140,8 @@ impl Entry<'_> {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = message;
     }
 
-    /// Asks everybody that was ever heard of.
-    async fn look_around(&self) -> Vec<(Caller, Info)> {
+    /// Asks everybody that was ever heard of. Also tells why somebody refuses this node for good.
+    async fn look_around(&self) -> (Vec<(Caller, Info)>, Option<String>) {
         let own = self.peers.hello();
         let mut addresses: Vec<String> = self.discovery.peers().iter().map(|found| found.address.clone()).collect();
         addresses.extend(self.threshold.state().invitations.iter().cloned());
@@ -146,17 +149,20 @@ impl Entry<'_> {
         addresses.dedup();
         addresses.retain(|address| *address != own.address);
         let asked = join_all(addresses.iter().map(|address| self.ask(address))).await;
-        let mut found = BTreeMap::new();
+        let (mut found, mut refusal) = (BTreeMap::new(), None);
         for (address, answer) in addresses.iter().zip(asked) {
             match answer {
                 Ok((caller, info)) if info.node_id != own.node_id => {
                     found.insert(info.node_id, (caller, info));
                 }
                 Ok(_) => {}
-                Err(error) => self.tell(format!("{address}: {}", error.message())),
+                Err(error) if error.kind() != ErrorKind::ClusterNotReady => {
+                    refusal = Some(format!("{address}: {}", error.message()));
+                }
+                Err(_) => {}
             }
         }
-        found.into_values().collect()
+        (found.into_values().collect(), refusal)
     }
 
     async fn ask(&self, address: &str) -> Result<(Caller, Info)> {
