@@ -173,13 +173,16 @@ impl Fleet {
         ClientConfig { tls: self.tls.clone(), ..ClientConfig::new(&addresses.join(","), COOKIE) }
     }
 
-    /// The running member that leads, once these agree on one of them.
+    /// The running member that leads: of what these say, the latest term counts. An old leader believes for a while that
+    /// it still is one.
     pub fn leader(&self, among: &[usize]) -> usize {
         let deadline = Instant::now() + PATIENCE;
-        let client = self.connect(among.iter().copied());
+        let clients: Vec<_> = among.iter().map(|node| self.connect([*node])).collect();
         loop {
-            let status = client.status();
-            let leader = status.as_ref().ok().and_then(|status| status.raft.leader);
+            // Each client may ask any member, in its turn.
+            let status = clients.iter().map(|client| client.status().map(|status| status.raft));
+            let status = status.filter_map(Result::ok).max_by_key(|raft| (raft.term, raft.leader.is_some()));
+            let leader = status.as_ref().and_then(|raft| raft.leader);
             let node = leader.and_then(|leader| self.members.iter().position(|member| member.node_id == leader));
             if let Some(node) = node.filter(|node| among.contains(node)) {
                 return node;
