@@ -1,7 +1,8 @@
 //! Cluster: three processes are one store, through kill -9, freezes, restarts and partitions, and no answer lies.
 //!
 //! Each story records what its clients asked and were told, and a checker judges it. `CONCORD_CLUSTER_SEED` repeats the
-//! clients' choices (not the machine's timing); `CHAOS_SECONDS` lengthens the stories that repeat a fault (8).
+//! clients' choices (not the machine's timing); `CHAOS_SECONDS` lengthens the stories that repeat a fault (6), `P12_KILLS`
+//! the one that kills leaders (10).
 
 #[path = "cluster/caller.rs"]
 mod caller;
@@ -15,10 +16,14 @@ mod fleet;
 mod linearizability;
 #[path = "cluster/load.rs"]
 mod load;
+#[path = "cluster/membership.rs"]
+mod membership;
 #[path = "cluster/network.rs"]
 mod network;
 #[path = "cluster/process.rs"]
 mod process;
+#[path = "cluster/strangers.rs"]
+mod strangers;
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +36,7 @@ use load::{History, Load};
 /// How long a story that repeats a fault goes on.
 fn chaos() -> Duration {
     let seconds = std::env::var("CHAOS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(8))
+    Duration::from_secs(seconds.unwrap_or(6))
 }
 
 fn dice() -> Dice {

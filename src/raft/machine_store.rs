@@ -341,7 +341,8 @@ mod tests {
             let (log, snapshots, dir) = if self.is_on_disk {
                 let dir = tempfile::tempdir().unwrap();
                 let data_dir = DataDir::open(&dir.path().join("node"), Arc::new(RealFiles), || OWNER).unwrap();
-                let log = Log::open(&data_dir, LogOptions::default()).unwrap();
+                let log =
+                    Log::open(&data_dir, LogOptions { segment_bytes: 64 * 1024, ..LogOptions::default() }).unwrap();
                 (log, SnapshotStore::open(&data_dir, snapshot_reach).unwrap(), Some(dir))
             } else {
                 (Log::in_memory(), SnapshotStore::in_memory(OWNER, snapshot_reach), None)

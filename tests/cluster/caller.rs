@@ -8,7 +8,7 @@ use concord_kv::{
 use crate::linearizability::{Action, Answer, Expected, Outcome};
 
 /// Longest wait for an answer. Far beyond an election, so that a call that fails has a reason.
-pub const TIMEOUT_MS: u64 = 5_000;
+pub const TIMEOUT_MS: u64 = 3_000;
 
 /// Performs an action; a read at this level.
 pub fn perform(client: &Concord, key: &str, action: Action, level: Consistency) -> Result<Answer> {

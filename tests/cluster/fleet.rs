@@ -7,12 +7,12 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use concord_kv::{ClientConfig, Concord};
+use concord_kv::{ClientConfig, Concord, TlsConfig};
 
 use crate::network::Network;
 use crate::process::Process;
 
-const COOKIE: &str = "the secret of the fleet";
+pub const COOKIE: &str = "the secret of the fleet";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_concord");
 /// Longest wait for a member to start, to be ready or to stop; far more than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,6 +23,9 @@ static TURN: Mutex<()> = Mutex::new(());
 /// Members of one cluster. What they said is printed when the story fails.
 pub struct Fleet {
     members: Vec<Member>,
+    /// How many found the cluster.
+    founders: usize,
+    tls: Option<TlsConfig>,
     pub network: Option<Network>,
     dir: tempfile::TempDir,
     _turn: MutexGuard<'static, ()>,
@@ -36,23 +39,28 @@ struct Member {
     log: String,
 }
 
+impl Member {
+    fn at(address: String) -> Member {
+        Member { address, process: None, node_id: 0, log: String::new() }
+    }
+}
+
 impl Fleet {
     /// Starts so many members on loopback and waits until each is ready.
     pub fn form(count: usize) -> Fleet {
-        Fleet::form_in(count, None)
+        Fleet::form_in(count, None, None)
     }
 
-    /// The same in the namespaces of a network.
-    pub fn form_in(count: usize, network: Option<Network>) -> Fleet {
+    /// The same in the namespaces of a network, or with certificates.
+    pub fn form_in(count: usize, network: Option<Network>, tls: Option<TlsConfig>) -> Fleet {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let addresses = match &network {
             Some(network) => (0..count).map(|node| format!("{}:7400", network.host(node))).collect(),
             None => free_addresses(count),
         };
-        let member = |address| Member { address, process: None, node_id: 0, log: String::new() };
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory for the fleet");
-        let members = addresses.into_iter().map(member).collect();
-        let mut fleet = Fleet { members, network, dir, _turn: turn };
+        let members = addresses.into_iter().map(Member::at).collect();
+        let mut fleet = Fleet { members, founders: count, tls, network, dir, _turn: turn };
         std::fs::write(fleet.cookie_file(), COOKIE).expect("the cookie file");
         std::fs::set_permissions(fleet.cookie_file(), std::fs::Permissions::from_mode(0o600)).expect("its mode");
         fleet.all().for_each(|node| fleet.start(node));
@@ -70,18 +78,34 @@ impl Fleet {
         self.all().filter(|other| *other != node).collect()
     }
 
+    /// One more that may join; it does not run yet.
+    pub fn add_member(&mut self) -> usize {
+        self.members.extend(free_addresses(1).into_iter().map(Member::at));
+        self.members.len() - 1
+    }
+
     /// Starts a member that does not run and waits until it listens.
     pub fn start(&mut self, node: usize) {
+        self.start_with(node, &[]);
+    }
+
+    /// The same with more options.
+    pub fn start_with(&mut self, node: usize, options: &[&str]) {
         let mut command = match &self.network {
             Some(network) => network.command(node, PROGRAM),
             None => Command::new(PROGRAM),
         };
-        let count = self.members.len().to_string();
+        let count = self.founders.to_string();
         command.args(["serve", "--json", "--listen", &self.members[node].address, "--bootstrap-expect", &count]);
         // Small enough that a run of seconds passes through many snapshots.
         command.args(["--snapshot-log-bytes", "1048576"]);
-        command.arg("--data-dir").arg(self.dir.path().join(format!("member{node}")));
-        command.arg("--cookie-file").arg(self.cookie_file());
+        command.arg("--data-dir").arg(self.data_dir(node));
+        command.arg("--cookie-file").arg(self.cookie_file()).args(options);
+        if let Some(tls) = &self.tls {
+            command.arg("--tls-certificate").arg(&tls.certificate);
+            command.arg("--tls-private-key").arg(&tls.private_key);
+            command.arg("--tls-authority").arg(&tls.authority);
+        }
         for other in self.others(node) {
             command.args(["--seed", &self.members[other].address]);
         }
@@ -102,6 +126,23 @@ impl Fleet {
     pub fn kill(&mut self, node: usize) {
         let mut process = self.take(node);
         process.kill();
+    }
+
+    /// Takes everything away that a member had stored.
+    pub fn wipe(&self, node: usize) {
+        std::fs::remove_dir_all(self.data_dir(node)).expect("its directory");
+    }
+
+    /// A member that does not run is to listen elsewhere.
+    pub fn move_away(&mut self, node: usize) {
+        self.members[node].address = free_addresses(1).remove(0);
+    }
+
+    /// Waits until a member ends by itself; gives whether it was content, and what it said.
+    pub fn wait_end(&mut self, node: usize) -> (bool, String) {
+        let status = self.members[node].process.as_mut().expect("it runs").wait(PATIENCE);
+        let process = self.take(node);
+        (status.unwrap_or_else(|fault| panic!("member {node}: {fault}")).success(), process.log())
     }
 
     /// Stops a member gracefully and waits until it has.
@@ -129,16 +170,19 @@ impl Fleet {
     /// How such a client reaches them.
     pub fn client_config(&self, nodes: impl IntoIterator<Item = usize>) -> ClientConfig {
         let addresses: Vec<&str> = nodes.into_iter().map(|node| self.members[node].address.as_str()).collect();
-        ClientConfig::new(&addresses.join(","), COOKIE)
+        ClientConfig { tls: self.tls.clone(), ..ClientConfig::new(&addresses.join(","), COOKIE) }
     }
 
-    /// The running member that leads, once these agree on one of them.
+    /// The running member that leads: of what these say, the latest term counts. An old leader believes for a while that
+    /// it still is one.
     pub fn leader(&self, among: &[usize]) -> usize {
         let deadline = Instant::now() + PATIENCE;
-        let client = self.connect(among.iter().copied());
+        let clients: Vec<_> = among.iter().map(|node| self.connect([*node])).collect();
         loop {
-            let status = client.status();
-            let leader = status.as_ref().ok().and_then(|status| status.raft.leader);
+            // Each client may ask any member, in its turn.
+            let status = clients.iter().map(|client| client.status().map(|status| status.raft));
+            let status = status.filter_map(Result::ok).max_by_key(|raft| (raft.term, raft.leader.is_some()));
+            let leader = status.as_ref().and_then(|raft| raft.leader);
             let node = leader.and_then(|leader| self.members.iter().position(|member| member.node_id == leader));
             if let Some(node) = node.filter(|node| among.contains(node)) {
                 return node;
@@ -151,6 +195,25 @@ impl Fleet {
     /// Its identity, as the member told.
     pub fn node_id(&self, node: usize) -> u64 {
         self.members[node].node_id
+    }
+
+    /// Where it listens.
+    pub fn address(&self, node: usize) -> &str {
+        &self.members[node].address
+    }
+
+    /// Number of its process.
+    pub fn process_id(&self, node: usize) -> u32 {
+        self.process(node).id()
+    }
+
+    /// A directory for whatever else a story needs.
+    pub fn spare_dir(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn data_dir(&self, node: usize) -> PathBuf {
+        self.dir.path().join(format!("member{node}"))
     }
 
     fn process(&self, node: usize) -> &Process {

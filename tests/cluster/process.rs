@@ -78,6 +78,23 @@ impl Process {
         assert!(status.is_ok_and(|status| status.success()), "SIG{name} was not sent");
     }
 
+    /// Number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self, timeout: Duration) -> Result<ExitStatus, String> {
+        let deadline = Instant::now() + timeout;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().map_err(|error| error.to_string())? {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err(format!("it has not ended within {timeout:?}; it said:\n{}", self.log()))
+    }
+
     /// Asks it to stop and waits until it has.
     pub fn stop(&mut self, timeout: Duration) -> Result<ExitStatus, String> {
         self.signal("TERM");

@@ -108,6 +108,8 @@ struct Around {
     answered: Vec<(Caller, Info)>,
     /// Where somebody gossips who did not answer, perhaps because it has just started.
     silent: Option<String>,
+    /// Why somebody refuses this node for good.
+    refusal: Option<String>,
 }
 
 /// A node on its way into a cluster.
@@ -142,6 +144,9 @@ impl Entry<'_> {
                 return Ok(entered);
             }
             self.found_one(&around, waited).await;
+            if let Some(refusal) = around.refusal {
+                self.tell(refusal);
+            }
             tokio::select! {
                 biased;
                 () = self.threshold.changed.notified() => {}
@@ -155,7 +160,7 @@ impl Entry<'_> {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = message;
     }
 
-    /// Asks everybody that was ever heard of.
+    /// Asks everybody that was ever heard of. Also tells why somebody refuses this node for good.
     async fn look_around(&self) -> Around {
         let own = self.peers.hello();
         let has_tls = self.peers.options().tls.is_some();
@@ -167,7 +172,7 @@ impl Entry<'_> {
         addresses.retain(|address| *address != own.address);
         let asked = join_all(addresses.iter().map(|address| self.ask(address))).await;
         let gossips = |address: &String| known.iter().any(|one| one.node_id.is_some() && one.address == *address);
-        let (mut found, mut silent) = (BTreeMap::new(), None);
+        let (mut found, mut silent, mut refusal) = (BTreeMap::new(), None, None);
         for (address, answer) in addresses.into_iter().zip(asked) {
             match answer {
                 Ok((caller, info)) if info.node_id != own.node_id => {
@@ -175,12 +180,14 @@ impl Entry<'_> {
                 }
                 Ok(_) => {}
                 Err(error) => {
-                    self.tell(format!("{address}: {}", error.message()));
+                    if error.kind() != ErrorKind::ClusterNotReady {
+                        refusal = Some(format!("{address}: {}", error.message()));
+                    }
                     silent = silent.or(Some(address).filter(gossips));
                 }
             }
         }
-        Around { answered: found.into_values().collect(), silent }
+        Around { answered: found.into_values().collect(), silent, refusal }
     }
 
     async fn ask(&self, address: &str) -> Result<(Caller, Info)> {

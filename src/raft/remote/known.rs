@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::Target;
 use crate::raft::cluster::Info;
 
-/// For how long one that did not answer is asked last.
-const AVOIDANCE: Duration = Duration::from_secs(3);
+/// For how long one that did not answer is asked last, and not taken for the leader because others still say so.
+const AVOIDANCE: Duration = Duration::from_secs(1);
 
 /// The members as one of them told last, and where to ask again.
 pub(super) struct Known {
@@ -28,6 +28,12 @@ struct State {
     avoided: Option<(u64, Instant)>,
 }
 
+impl State {
+    fn is_avoided(&self, node_id: u64) -> bool {
+        self.avoided.is_some_and(|(avoided, until)| avoided == node_id && Instant::now() < until)
+    }
+}
+
 impl Known {
     pub(super) fn new(configured: Vec<String>) -> Known {
         Known { configured, state: Mutex::default() }
@@ -40,14 +46,19 @@ impl Known {
         }
         // It may have moved since the others heard of it.
         state.members.insert(info.node_id, info.address.clone());
-        state.leader = info.leader.or(state.leader);
+        if state.is_avoided(info.node_id) {
+            state.avoided = None;
+        }
+        state.leader = info.leader.filter(|leader| !state.is_avoided(*leader)).or(state.leader);
     }
 
     /// A member says that this one leads.
     pub(super) fn learn_leader(&self, node_id: u64, address: String) {
         let mut state = self.state();
         state.members.insert(node_id, address);
-        state.leader = Some(node_id);
+        if !state.is_avoided(node_id) {
+            state.leader = Some(node_id);
+        }
     }
 
     /// This member does not lead, or cannot be reached.
@@ -75,10 +86,7 @@ impl Known {
         state.turn = state.turn.wrapping_add(1);
         let first = members.iter().position(|(id, _)| Some(*id) == leader).unwrap_or(state.turn % members.len().max(1));
         let mut candidates: Vec<_> = members.iter().cycle().skip(first).take(members.len()).cloned().collect();
-        if let Some((avoided, until)) = state.avoided {
-            let is_avoided = |id: u64| id == avoided && leader != Some(id) && Instant::now() < until;
-            candidates.sort_by_key(|(id, _)| is_avoided(*id));
-        }
+        candidates.sort_by_key(|(id, _)| state.is_avoided(*id));
         candidates
     }
 
@@ -100,8 +108,8 @@ impl Known {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_leader_is_asked_first_and_everybody_in_turn() {
+    #[tokio::test(start_paused = true)]
+    async fn the_leader_is_asked_first_and_everybody_in_turn() {
         let known = Known::new(vec!["seed:1".to_owned()]);
         assert_eq!(known.addresses(), ["seed:1"]);
         known.learn_leader(2, "b".to_owned());
@@ -120,6 +128,9 @@ mod tests {
         let asked_last = |target| known.candidates(target)[2].0;
         assert!((0..3).all(|_| asked_last(Target::Leader) == 1 && asked_last(Target::Anybody) == 1));
         known.learn_leader(1, "a".to_owned());
-        assert_eq!(first(Target::Leader), 1, "somebody says that it leads again");
+        assert_ne!(first(Target::Leader), 1, "others have not noticed yet that it does not answer");
+        tokio::time::advance(AVOIDANCE).await;
+        known.learn_leader(1, "a".to_owned());
+        assert_eq!(first(Target::Leader), 1);
     }
 }
