@@ -12,6 +12,8 @@ mod propose;
 mod reads;
 mod remote;
 mod runner;
+#[cfg(test)]
+mod seeded;
 mod status;
 mod types;
 
