@@ -7,7 +7,6 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ClientWriteError, ForwardToLeader};
 use openraft::raft::ClientWriteResult;
@@ -246,7 +245,7 @@ impl Core {
             Some(raft) => {
                 let mut metrics = raft.server_metrics();
                 // A new receiver has seen nothing yet, not even what is there now.
-                let _ = metrics.changed().now_or_never();
+                drop(metrics.borrow_and_update());
                 let _ = tokio::time::timeout(timeout, metrics.changed()).await;
             }
             None => tokio::time::sleep(timeout).await,

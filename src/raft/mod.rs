@@ -13,6 +13,8 @@ mod reads;
 mod recovery;
 mod remote;
 mod runner;
+#[cfg(test)]
+mod seeded;
 mod status;
 mod types;
 

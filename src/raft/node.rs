@@ -15,9 +15,9 @@ use super::core::{Core, Time};
 use super::propose::{Batcher, Done};
 use super::reads::{LeaseClock, Ready, Rounds};
 use super::runner::{Built, Runner};
-use super::status::{Member, MemberRole, NodeState, RaftStatus};
 #[cfg(test)]
-use super::types::seeded;
+use super::seeded::seeded;
+use super::status::{Member, MemberRole, NodeState, RaftStatus};
 use super::types::Types;
 use crate::config::{ClusterConfig, Durability};
 use crate::error::{Error, ErrorKind, Result};

@@ -12,15 +12,8 @@ use crate::storage::Payload;
 /// Where tasks, timers and randomness come from.
 #[cfg(not(test))]
 type Runtime = openraft_rt_tokio::TokioRuntime;
-/// The same with randomness that a seed repeats; see [`seeded`].
 #[cfg(test)]
-type Runtime = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
-
-/// Runs what starts Raft; all its randomness comes from this seed.
-#[cfg(test)]
-pub(super) fn seeded<F: Future>(seed: u64, f: F) -> impl Future<Output = F::Output> {
-    Runtime::scope(seed, f)
-}
+type Runtime = super::seeded::SeededRuntime;
 
 /// The type configuration of this crate's Raft.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
