@@ -1,4 +1,17 @@
 //! SIMULATION: whole clusters in one thread, with every fault that a seed can think of. Tests only.
+//!
+//! | file | noun |
+//! |--|--|
+//! | `world` | hosts, a network and clients, step by step |
+//! | `host` | one machine: a runtime, clocks, a disk |
+//! | `network`, `stream` | connections and what happens to them |
+//! | `member`, `workload` | the real node and store, and clients of it |
+//! | `nemesis` | what goes wrong, and when |
+//! | `verdict` | what must be true at the end |
+//! | `planted` | bugs made on purpose, which the rest must find |
+//!
+//! `SEED=n cargo test --lib simulation::one -- --nocapture` repeats one schedule and tells its story; `SEEDS=n` is how
+//! many `simulation::many` runs, `SEED_FIRST=n` where it begins.
 
 #[path = "../../tests/linearizability/dice.rs"]
 mod dice;
@@ -6,35 +19,109 @@ mod host;
 #[path = "../../tests/linearizability/mod.rs"]
 mod linearizability;
 mod member;
+mod nemesis;
 mod network;
+mod planted;
 mod stream;
+mod verdict;
 mod workload;
 mod world;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use dice::Dice;
 use member::Planted;
+use nemesis::Nemesis;
 use world::World;
 
-#[test]
-fn three_nodes_form_a_cluster_and_serve() {
-    let started = std::time::Instant::now();
-    let mut world = World::new(1, 3, Planted::Nothing);
-    world.is_verbose = true;
-    world.run_until(5_000).unwrap();
-    println!("{} answered in {:?}", world.history.answered(), started.elapsed());
-    for n in 0..3 {
-        let m = world.member(n).unwrap();
-        println!("{:?}", m.node.status());
+/// How many schedules the usual run of the tests takes: about a minute and a half on two cores.
+const SEEDS_DEFAULT: u64 = 100;
+
+/// What became of one schedule.
+struct Report {
+    outcome: Result<(), String>,
+    trace: u64,
+    calls: usize,
+    answered: usize,
+    simulated_ms: u64,
+}
+
+/// Runs the schedule of a seed.
+fn run(seed: u64, planted: Planted, is_verbose: bool) -> Report {
+    let founders = if Dice(seed).below(5) == 0 { 5 } else { 3 };
+    let nemesis = Nemesis::new(seed ^ 0x6e65_6d65, founders);
+    let mut world = World::new(seed, founders, planted);
+    world.is_verbose = is_verbose;
+    if nemesis.sets_clocks_forward() {
+        world.history.expect_early_expiry();
     }
-    let verdict = linearizability::check(&world.history.operations());
-    println!("{verdict}");
+    let judged = AssertUnwindSafe(|| nemesis.run(&mut world).and_then(|()| verdict::judge(&mut world)));
+    let outcome = catch_unwind(judged).unwrap_or_else(|_| Err("something panicked".to_owned()));
+    let calls = world.history.operations().len();
+    let (answered, simulated_ms) = (world.history.answered(), world.now_ms);
+    let outcome = outcome.and_then(|()| if world.has_panicked() { Err("a task panicked".to_owned()) } else { Ok(()) });
+    Report { outcome, trace: world.trace(), calls, answered, simulated_ms }
+}
+
+fn number_from(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// Replays one schedule, with its story.
+#[test]
+fn one() {
+    let Some(seed) = number_from("SEED") else { return };
+    let started = Instant::now();
+    let report = run(seed, Planted::Nothing, true);
+    println!("{} of {} calls answered in {} ms", report.answered, report.calls, report.simulated_ms);
+    println!("trace {:016x}, {:?}", report.trace, started.elapsed());
+    report.outcome.unwrap();
+}
+
+/// Many schedules, each with another seed.
+#[test]
+fn many() {
+    let first = number_from("SEED_FIRST").unwrap_or(1);
+    let seeds = number_from("SEEDS").unwrap_or(SEEDS_DEFAULT);
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
+    let (calls, answered, started) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= first + seeds {
+                        return;
+                    }
+                    let report = run(seed, Planted::Nothing, false);
+                    calls.fetch_add(report.calls as u64, Ordering::Relaxed);
+                    answered.fetch_add(report.answered as u64, Ordering::Relaxed);
+                    if let Err(failure) = report.outcome {
+                        println!("SEED={seed}: {failure}");
+                        failures.lock().unwrap().push(seed);
+                    }
+                    let done = seed - first + 1;
+                    if done.is_multiple_of(100) {
+                        println!("{done} of {seeds} schedules, {:?}", started.elapsed());
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    println!("| schedules | calls | answered | failures | time |");
+    println!("| {seeds} | {calls:?} | {answered:?} | {} | {:?} |", failures.len(), started.elapsed());
+    assert!(failures.is_empty(), "repeat with SEED=n cargo test --lib simulation::one -- --nocapture: {failures:?}");
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let trace = || {
-        let mut world = World::new(7, 3, Planted::Nothing);
-        world.run_until(5_000).unwrap();
-        world.trace()
-    };
-    assert_eq!(trace(), trace());
+    for seed in [3, 4] {
+        let [one, other] = [(); 2].map(|()| run(seed, Planted::Nothing, false).trace);
+        assert_eq!(one, other, "seed {seed}");
+    }
 }
