@@ -79,8 +79,8 @@ impl Rounds {
                 }
                 std::mem::take(&mut state.waiting)
             };
-            let latest = round.iter().map(|(deadline, _)| *deadline).max().unwrap_or_else(Instant::now);
-            match tokio::time::timeout_at(latest, self.authority.confirm(self.level)).await {
+            let earliest = round.iter().map(|(deadline, _)| *deadline).min().unwrap_or_else(Instant::now);
+            match tokio::time::timeout_at(earliest, self.authority.confirm(self.level)).await {
                 Ok(Ok(index)) => round.into_iter().for_each(|(_, ready)| ready(Ok(index.time_ms))),
                 Ok(Err(error)) => {
                     self.again_later(round, &error);
