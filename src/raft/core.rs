@@ -180,7 +180,8 @@ impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Core> {
         #[cfg(test)]
         let counts_unanswered = parts.counts_unanswered;
-        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads, .. } = parts;
+        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads, .. } =
+            parts;
         Arc::new(Core {
             node_id,
             configured_name: name,

@@ -246,10 +246,7 @@ impl Runner {
         if let Some(entered) = &entered {
             identity.cluster_id = entered.cluster_id;
         }
-        let log_options = LogOptions {
-            durability: options.durability,
-            ..options.seams.log.clone()
-        };
+        let log_options = LogOptions { durability: options.durability, ..options.seams.log.clone() };
         let (log, snapshots) = match &options.data_dir {
             Some(dir) if options.durability != Durability::Memory => {
                 (Log::open(dir, log_options)?, Some(SnapshotStore::open(dir, snapshot_reach)?))

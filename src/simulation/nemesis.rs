@@ -19,7 +19,10 @@ enum Fault {
     /// Nothing goes from one to the other.
     Deafen(usize, usize),
     Slow(u64),
-    Lossy { lost: u64, repeated: u64 },
+    Lossy {
+        lost: u64,
+        repeated: u64,
+    },
     SlowDisk(usize, u64),
     Pause(usize),
     Suspend(usize),

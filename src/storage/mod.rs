@@ -44,9 +44,9 @@ pub(crate) use data_dir::{DataDir, Identity};
 pub(crate) use files::Files;
 pub(crate) use files::RealFiles;
 #[cfg(test)]
-pub(crate) use log::Sabotage;
-#[cfg(test)]
 pub(crate) use log::Driver;
+#[cfg(test)]
+pub(crate) use log::Sabotage;
 pub(crate) use log::{Ballot, Done, Log, LogEntry, LogOptions, LogPosition, Payload};
 #[cfg(test)]
 pub(crate) use mem_files::MemFiles;
