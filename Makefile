@@ -13,6 +13,8 @@ export MIX_QUIET ?= 1
 PREFIX ?= /usr/local
 DESTDIR ?=
 ROUNDS ?= 1000
+SEEDS ?= 10000
+SEED_FIRST ?= 1
 
 .PHONY: help
 help: ## this table
@@ -67,6 +69,15 @@ bench: tools build ## every measured claim beside its baseline, into target/benc
 .PHONY: crash
 crash: ## ROUNDS=1000 kills with -9
 	CONCORD_CRASH_ROUNDS=$(ROUNDS) cargo test --locked --test crash -- --nocapture
+
+.PHONY: chaos
+chaos: ## SEEDS=10000 schedules of faults against simulated clusters, in two processes; SEED_FIRST=1
+	@.ci/tools rust
+	cargo test --locked --release --lib --no-run
+	half=$$(( ($(SEEDS) + 1) / 2 )); \
+	SEED_FIRST=$(SEED_FIRST) SEEDS=$$half WORKERS=1 cargo test --locked --release --lib simulation::many -- --nocapture & first=$$!; \
+	SEED_FIRST=$$(( $(SEED_FIRST) + half )) SEEDS=$$(( $(SEEDS) - half )) WORKERS=1 cargo test --locked --release --lib simulation::many -- --nocapture && second=0 || second=1; \
+	wait $$first && exit $$second
 
 .PHONY: build
 build: ## the program and the libraries, optimised

@@ -86,7 +86,8 @@ fn one() {
 fn many() {
     let first = number_from("SEED_FIRST").unwrap_or(1);
     let seeds = number_from("SEEDS").unwrap_or(SEEDS_DEFAULT);
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let workers = number_from("WORKERS").unwrap_or_else(cores);
     let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let (calls, answered, started) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
     std::thread::scope(|scope| {

@@ -53,6 +53,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
+    // Tests only: whole clusters, so it reaches into every room.
+    (
+        "simulation",
+        &["error", "limits", "config", "model", "encoding", "state_machine", "storage", "net", "raft", "service"],
+    ),
     ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord"]),
     ("cli", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord", "http"]),
     ("main", &["cli"]),
@@ -61,6 +66,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Word, the only rooms that may say it, and where to go instead.
 const OWNED_WORDS: &[(&str, &[&str], &str)] = &[
     ("openraft", &["raft"], "speak to consensus through `crate::raft`"),
+    ("openraft_rt", &["raft"], "speak to consensus through `crate::raft`"),
     ("openraft_rt_tokio", &["raft"], "speak to consensus through `crate::raft`"),
     // `net` reads certificates: files of the operator, re-read when they change; nothing of the store.
     ("std::fs", &["storage", "cli", "net"], "reach files through `storage::Files`"),
