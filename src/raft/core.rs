@@ -182,30 +182,26 @@ pub(super) struct CoreParts {
 
 impl Core {
     pub(super) fn new(parts: CoreParts) -> Arc<Core> {
-        #[cfg(test)]
-        let counts_unanswered = parts.counts_unanswered;
-        let CoreParts { node_id, name, machine, lease, time, peers, election_timeout, runtime, has_threads, .. } =
-            parts;
         Arc::new(Core {
-            node_id,
-            configured_name: name,
-            machine,
+            node_id: parts.node_id,
+            configured_name: parts.name,
+            machine: parts.machine,
             running: OnceLock::new(),
             serves_locally: AtomicBool::new(false),
-            lease,
-            time,
-            peers,
+            lease: parts.lease,
+            time: parts.time,
+            peers: parts.peers,
             applied: Arc::default(),
             snapshot_activity: Arc::default(),
-            election_timeout,
-            runtime,
+            election_timeout: parts.election_timeout,
+            runtime: parts.runtime,
             closed: AtomicBool::new(false),
             closing: Notify::new(),
             readiness: Readiness::default(),
             progresses: Progresses::default(),
-            has_threads,
+            has_threads: parts.has_threads,
             #[cfg(test)]
-            counts_unanswered,
+            counts_unanswered: parts.counts_unanswered,
             removed: AtomicBool::new(false),
             heard_offset_ms: AtomicU64::new(0),
         })

@@ -41,12 +41,16 @@ pub(crate) struct Seams {
     pub hooks: Hooks,
 }
 
+/// What to do with a log that was just opened.
+#[cfg(test)]
+pub(crate) type LogOpened = Arc<dyn Fn(&Log) + Send + Sync>;
+
 /// What a simulation hangs into a node: bugs planted on purpose, and a way to the log.
 #[cfg(test)]
 #[derive(Clone, Default)]
 pub(crate) struct Hooks {
     /// Gets the log as soon as it is open, to drive it.
-    pub log_opened: Option<Arc<dyn Fn(&Log) + Send + Sync>>,
+    pub log_opened: Option<LogOpened>,
     /// Planted: what was sent to a follower counts as what the follower has.
     pub counts_unanswered: bool,
     /// Planted: a lease ends only with the leadership that this node knows of.

@@ -13,6 +13,7 @@
 //! `SEED=n cargo test --lib simulation::one -- --nocapture` repeats one schedule and tells its story; `SEEDS=n` is how
 //! many `simulation::many` runs, `SEED_FIRST=n` where it begins.
 
+#[allow(dead_code, reason = "a simulation brings its own seeds")]
 #[path = "../../tests/linearizability/dice.rs"]
 mod dice;
 mod host;
