@@ -243,7 +243,13 @@ impl Core {
                 let mut metrics = raft.server_metrics();
                 // A new receiver has seen nothing yet, not even what is there now.
                 drop(metrics.borrow_and_update());
-                let _ = tokio::time::timeout(timeout, metrics.changed()).await;
+                let changed = async {
+                    if metrics.changed().await.is_err() {
+                        // Raft has stopped, nothing changes any more.
+                        std::future::pending::<()>().await;
+                    }
+                };
+                let _ = tokio::time::timeout(timeout, changed).await;
             }
             None => tokio::time::sleep(timeout).await,
         }

@@ -28,9 +28,10 @@ mod verdict;
 mod workload;
 mod world;
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
 use std::time::Instant;
 
 use dice::Dice;
@@ -50,6 +51,22 @@ struct Report {
     simulated_ms: u64,
 }
 
+thread_local! {
+    /// How often something on this thread has panicked, in a task as well, which its runtime would only print.
+    static PANICS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            PANICS.set(PANICS.get() + 1);
+            print(info);
+        }));
+    });
+}
+
 /// Runs the schedule of a seed.
 fn run(seed: u64, planted: Planted, is_verbose: bool) -> Report {
     let founders = if Dice(seed).below(5) == 0 { 5 } else { 3 };
@@ -59,11 +76,13 @@ fn run(seed: u64, planted: Planted, is_verbose: bool) -> Report {
     if nemesis.sets_clocks_forward() {
         world.history.expect_early_expiry();
     }
+    count_panics();
+    let panics = PANICS.get();
     let judged = AssertUnwindSafe(|| nemesis.run(&mut world).and_then(|()| verdict::judge(&mut world)));
-    let outcome = catch_unwind(judged).unwrap_or_else(|_| Err("something panicked".to_owned()));
+    let outcome = catch_unwind(judged).unwrap_or(Ok(()));
     let calls = world.history.operations().len();
     let (answered, simulated_ms) = (world.history.answered(), world.now_ms);
-    let outcome = outcome.and_then(|()| if world.has_panicked() { Err("a task panicked".to_owned()) } else { Ok(()) });
+    let outcome = if PANICS.get() > panics { Err("something panicked".to_owned()) } else { outcome };
     Report { outcome, trace: world.trace(), calls, answered, simulated_ms }
 }
 

@@ -1,10 +1,8 @@
 //! World: hosts, a network and clients, step by step, from one seed.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-
-use futures_util::FutureExt;
 
 use super::dice::Dice;
 use super::host::{Host, HostClock, TICK_MS};
@@ -43,7 +41,6 @@ pub(super) struct World {
     leaders: BTreeMap<u64, u64>,
     /// Of everything that happened on the network.
     trace: u64,
-    panics: Arc<AtomicBool>,
     pub(super) is_verbose: bool,
 }
 
@@ -76,7 +73,6 @@ impl World {
             planted,
             leaders: BTreeMap::new(),
             trace: seed,
-            panics: Arc::default(),
             is_verbose: false,
         };
         if !has_true_clocks {
@@ -107,8 +103,7 @@ impl World {
         };
         let (slot, history) = (place.slot.clone(), self.history.clone());
         self.network.lighten(number);
-        let panics = self.panics.clone();
-        place.host.start(guarded(panics, async move {
+        place.host.start(async move {
             let member = match Member::open(options).await {
                 Ok(member) => Arc::new(member),
                 Err(error) => panic!("member {number} does not open: {error}"),
@@ -116,7 +111,7 @@ impl World {
             let kv = member.kv.clone();
             *slot.lock().unwrap() = Some(member);
             Client::new(kv, Dice(seed), history).run().await;
-        }));
+        });
         self.say(format_args!("host {number} starts"));
     }
 
@@ -125,11 +120,11 @@ impl World {
         let mut host = Host::new(clock.clone());
         let (network, history, seed) = (self.network.clone(), self.history.clone(), self.dice.below(u64::MAX));
         let (number, members) = (self.places.len(), (0..founders).collect::<Vec<_>>());
-        host.start(guarded(self.panics.clone(), async move {
+        host.start(async move {
             let kv = connect(network, number, &members, clock).await;
             let clients = [1, 2].map(|n| Client::new(kv.clone(), Dice(seed + n), history.clone()).run());
             futures_util::future::join_all(clients).await;
-        }));
+        });
         self.outside.push(host);
     }
 
@@ -214,20 +209,8 @@ impl World {
         })
     }
 
-    /// Whether a client or the start of a member has panicked.
-    pub(super) fn has_panicked(&self) -> bool {
-        self.panics.load(Ordering::Relaxed)
-    }
-
     pub(super) fn set_disk_delay(&self, number: usize, delay_ms_max: u64) {
         self.places[number].disk_delay_ms.store(delay_ms_max, Ordering::Relaxed);
-    }
-}
-
-/// Notes when a process panics, which its runtime would only print.
-async fn guarded(panics: Arc<AtomicBool>, process: impl Future<Output = ()>) {
-    if std::panic::AssertUnwindSafe(process).catch_unwind().await.is_err() {
-        panics.store(true, Ordering::Relaxed);
     }
 }
 
