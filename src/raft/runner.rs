@@ -436,6 +436,8 @@ fn raft_config(election_timeout: Duration, is_clustered: bool) -> Result<Arc<ope
         snapshot_policy: openraft::SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: if is_clustered { ENTRIES_KEPT_IN_CLUSTER } else { ENTRIES_KEPT_ALONE },
         enable_pre_vote: Some(true),
+        // A leader that is heard but hears nobody falls silent now and then, so that the others can replace it.
+        quorum_loss_probe_interval: is_clustered.then_some(timeout_ms * 2),
         // Until it may: see `allow_elections`.
         enable_elect: false,
         // A leader that comes back asks for votes like everybody else.
