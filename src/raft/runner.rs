@@ -448,8 +448,12 @@ fn raft_config(election_timeout: Duration, is_clustered: bool) -> Result<Arc<ope
     Ok(Arc::new(config))
 }
 
+/// Whether everything that was committed before this node led is applied here: its own first entry is. An entry of the
+/// same term is not enough, because a term can have had another leader before, with a smaller id.
 fn has_applied_own_term(metrics: &RaftMetrics<Types>) -> bool {
-    let applied_own = metrics.last_applied.is_some_and(|log_id| log_id.leader_id.term == metrics.current_term);
+    let own = (metrics.current_term, metrics.id);
+    let applied_own =
+        metrics.last_applied.is_some_and(|log_id| (log_id.leader_id.term, log_id.leader_id.node_id) == own);
     metrics.state == ServerState::Leader && applied_own && metrics.running_state.is_ok()
 }
 
@@ -496,5 +500,23 @@ async fn compact(core: Arc<Core>, snapshot_log_bytes: u64) {
         if log.bytes() >= enough && raft.trigger().snapshot().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raft::entry::log_id_of;
+    use crate::storage::LogPosition;
+
+    /// Nodes 2 and 3 led in the same term. What node 2 had committed may not be applied at node 3 yet.
+    #[test]
+    fn an_entry_of_another_leader_of_the_same_term_is_none_of_its_own() {
+        let mut metrics = RaftMetrics::<Types>::new_initial(3);
+        (metrics.state, metrics.current_term) = (ServerState::Leader, 2);
+        metrics.last_applied = Some(log_id_of(LogPosition { term: 2, node: 2, index: 10 }));
+        assert!(!has_applied_own_term(&metrics));
+        metrics.last_applied = Some(log_id_of(LogPosition { term: 2, node: 3, index: 11 }));
+        assert!(has_applied_own_term(&metrics));
     }
 }

@@ -7,7 +7,7 @@ use super::linearizability::{Action, Answer, Outcome, check};
 use super::member::Member;
 use super::workload::Client;
 use super::world::World;
-use crate::storage::{LogEntry, LogPosition};
+use crate::storage::LogEntry;
 
 /// How long it may take until all calls have ended and all members are equal.
 const PATIENCE_MS: u64 = 20_000;
@@ -81,15 +81,16 @@ fn same_content(members: &[Arc<Member>]) -> Result<(), String> {
 
 /// What two members both still have of the log is the same.
 fn same_log(members: &[Arc<Member>]) -> Result<(), String> {
-    let mut known: BTreeMap<u64, (LogPosition, LogEntry)> = BTreeMap::new();
+    let mut known: BTreeMap<u64, LogEntry> = BTreeMap::new();
     for member in members {
         let status = member.node.status();
         let Some(log) = member.log() else { continue };
         let entries = log.read(0..status.last_applied + 1, usize::MAX).map_err(|error| error.to_string())?;
         for entry in entries {
-            let other = known.entry(entry.position.index).or_insert_with(|| (entry.position, entry.clone()));
-            if other.1 != entry {
-                return Err(format!("node {} has {entry:?} committed, another {:?}", status.node_id, other.1));
+            let other = known.entry(entry.position.index).or_insert_with(|| entry.clone());
+            if *other != entry {
+                let node_id = status.node_id;
+                return Err(format!("node {node_id} has committed what another has not: {entry:?}, {other:?}"));
             }
         }
     }
