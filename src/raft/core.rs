@@ -303,12 +303,20 @@ impl Core {
     pub(super) fn notice_removal(&self, info: &Info, joins: bool) {
         let was_member = !joins && self.known_peer(self.node_id).is_some();
         let is_member = info.members.is_empty() || info.members.iter().any(|member| member.node_id == self.node_id);
-        if was_member && !is_member && info.leader.is_some() {
+        if was_member && !is_member && self.leads_for_me(info) {
             self.removed.store(true, Ordering::Relaxed);
             if let Some(raft) = self.raft() {
                 raft.runtime_config().elect(false);
             }
         }
+    }
+
+    /// Whether this was told by a leader that is no older than the one that this node follows. Anybody else may be behind
+    /// and not know yet that this node is a member.
+    fn leads_for_me(&self, info: &Info) -> bool {
+        let Some(own) = self.running.get().and_then(|running| running.log.ballot()) else { return false };
+        let is_recent = if own.committed { info.node_id >= own.node } else { true };
+        info.leader == Some(info.node_id) && (info.term > own.term || (info.term == own.term && is_recent))
     }
 
     /// What blocks runs elsewhere.

@@ -73,6 +73,8 @@ pub(super) struct Ends {
 struct Pipe {
     from: usize,
     to: usize,
+    /// Its own, because the connections of a process that is killed end in an order that no seed repeats.
+    dice: Dice,
     frames: Frames,
     /// When it arrives, and what; nothing is the end.
     under_way: VecDeque<(u64, Option<Vec<u8>>)>,
@@ -88,10 +90,11 @@ struct Pipe {
 }
 
 impl Pipe {
-    fn new(from: usize, to: usize) -> Pipe {
+    fn new(from: usize, to: usize, dice: Dice) -> Pipe {
         Pipe {
             from,
             to,
+            dice,
             frames: Frames::default(),
             under_way: VecDeque::new(),
             under_way_bytes: 0,
@@ -123,10 +126,9 @@ impl State {
 
     /// Puts something on its way, behind what is on its way already.
     fn send(&mut self, id: u64, what: Option<Vec<u8>>) {
-        let Some(pipe) = self.pipes.get(&id) else { return };
-        let link = self.links.get(&(pipe.from, pipe.to)).copied().unwrap_or(HEALTHY);
-        let delay_ms = 1 + self.dice.below(3) + self.dice.below(link.delay_ms_max + 1);
         let Some(pipe) = self.pipes.get_mut(&id) else { return };
+        let link = self.links.get(&(pipe.from, pipe.to)).copied().unwrap_or(HEALTHY);
+        let delay_ms = 1 + pipe.dice.below(3) + pipe.dice.below(link.delay_ms_max + 1);
         let earliest_ms = pipe.under_way.back().map_or(0, |(due_ms, _)| *due_ms);
         pipe.under_way_bytes += what.as_ref().map_or(0, Vec::len);
         pipe.under_way.push_back((earliest_ms.max(self.now_ms + delay_ms), what));
@@ -279,8 +281,9 @@ impl Network {
         listening.arrived.push_back((from, Ends { out: into, into: out }));
         listening.waker.take().into_iter().for_each(Waker::wake);
         state.next_pipe += 2;
-        state.pipes.insert(out, Pipe::new(from, to));
-        state.pipes.insert(into, Pipe::new(to, from));
+        let [forth, back] = [(); 2].map(|()| Dice(state.dice.below(u64::MAX)));
+        state.pipes.insert(out, Pipe::new(from, to, forth));
+        state.pipes.insert(into, Pipe::new(to, from, back));
         Ok(Some(Ends { out, into }))
     }
 
@@ -302,8 +305,8 @@ impl Network {
     }
 
     pub(super) fn poll_write(&self, id: u64, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let mut guard = self.state();
-        let state = &mut *guard;
+        let mut state = self.state();
+        let state = &mut *state;
         let Some(pipe) = state.pipes.get_mut(&id).filter(|pipe| !pipe.is_reset) else {
             return Poll::Ready(Err(reset()));
         };
@@ -318,7 +321,7 @@ impl Network {
         let mut sent = Vec::new();
         for frame in pipe.frames.take_in(bytes) {
             let is_frame = frame.is_whole && link.lost + link.repeated > 0;
-            let fate = if is_frame { state.dice.below(1000) } else { 1000 };
+            let fate = if is_frame { pipe.dice.below(1000) } else { 1000 };
             let times = if fate < link.lost { 0 } else { 1 + u64::from(fate < link.lost + link.repeated) };
             (0..times).for_each(|_| sent.extend_from_slice(&frame.bytes));
         }

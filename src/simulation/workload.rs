@@ -103,6 +103,12 @@ impl History {
         (operation.returned, operation.outcome) = (returned, outcome);
     }
 
+    /// There was nothing to delete, which tells as much as a read.
+    fn finish_unneeded(&self, call: usize) {
+        self.state().operations[call].action = Action::Read;
+        self.finish(call, Outcome::Ok(Answer::Missing));
+    }
+
     /// A record with a lifetime may be gone from some time on: somebody seems to delete it.
     fn expect_expiry(&self, key: &str, value: i64, ttl_ms: u64) {
         let mut state = self.state();
@@ -216,7 +222,10 @@ impl Client {
     async fn delete(&mut self, key: &str) {
         let call = self.history.begin(self.id, key, Action::Delete);
         let reply = self.write(Write::Delete { key: key.as_bytes(), condition: Condition::Always }).await;
-        self.judge(call, reply);
+        match reply {
+            Some(Ok(Reply::Done { revision: 0 })) => self.history.finish_unneeded(call),
+            reply => self.judge(call, reply),
+        }
     }
 
     async fn put_two(&mut self) {
