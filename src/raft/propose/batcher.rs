@@ -347,9 +347,10 @@ impl Flight {
                     _ => callers.answer_all(ErrorKind::Internal, "a batch without a session was refused"),
                 }
             }
-            // Not in the log, so it may go to whoever leads now.
-            Err(ClientWriteError::ForwardToLeader(_) | ClientWriteError::LogEntryDiscarded(_)) => self.deliver(),
-            // Dropped without an answer, the callers learn that nothing is known.
+            // It never was in the log, so it may go to whoever leads now.
+            Err(ClientWriteError::ForwardToLeader(_)) => self.deliver(),
+            // Dropped without an answer, the callers learn that nothing is known: an entry that this node has discarded
+            // may have been committed by others, and has no number under which it could be sent again.
             Err(_) => {}
         }
     }

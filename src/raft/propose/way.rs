@@ -70,9 +70,10 @@ fn answer_of(result: ClientWriteResult<Types>) -> ProposeAnswer {
             // Its owner has said that it needs no answer any more.
             Applied::Stale | Applied::Refused => ProposeAnswer::Unknown,
         },
-        Err(ClientWriteError::ForwardToLeader(to) | ClientWriteError::LogEntryDiscarded(to)) => {
+        Err(ClientWriteError::ForwardToLeader(to)) => {
             ProposeAnswer::NotLeader(to.leader_id.zip(to.leader_node.map(|peer| peer.address)))
         }
+        // That includes an entry that this node has discarded: others may have committed it.
         Err(_) => ProposeAnswer::Unknown,
     }
 }
