@@ -155,8 +155,7 @@ impl Runner {
             }
             _ => None,
         };
-        let joins = entered.as_ref().is_some_and(|entered| entered.formation.is_none());
-        let raft = self.start(entered).await?;
+        let (raft, joins) = self.start(entered).await?;
         let tending = match discovery {
             Some(_) => Some(self.tend(discovery, joins)),
             None => {
@@ -252,7 +251,7 @@ impl Runner {
     }
 
     /// Opens what is stored and starts Raft on it.
-    async fn start(&self, entered: Option<Entered>) -> Result<RaftHandle> {
+    async fn start(&self, entered: Option<Entered>) -> Result<(RaftHandle, bool)> {
         let options = &self.options;
         let mut identity = options.identity;
         if let Some(entered) = &entered {
@@ -282,9 +281,9 @@ impl Runner {
         let _ = self.core.running.set(running);
         tokio::spawn(follow_role(self.core.clone(), raft.clone()));
         self.initialize(&raft, entered).await?;
-        self.allow_elections(&raft).await?;
+        let joins = self.allow_elections(&raft).await?;
         tokio::spawn(compact(self.core.clone(), options.snapshot_log_bytes));
-        Ok(raft)
+        Ok((raft, joins))
     }
 
     /// The first entry of a new log says who the members are; every founder writes the same one.
@@ -309,12 +308,14 @@ impl Runner {
         Ok(())
     }
 
-    /// A lone voter leads at once. Another may have promised, in its last run, to vote for nobody but the leader; the
+    /// Tells whether the log knows no members yet, so that this node still has to be taken in: it may have been stopped
+    /// before it was. A lone voter leads at once. Another may have promised, in its last run, to vote for nobody but the leader; the
     /// promise is over after an election timeout.
-    async fn allow_elections(&self, raft: &RaftHandle) -> Result<()> {
+    async fn allow_elections(&self, raft: &RaftHandle) -> Result<bool> {
         // Of the core itself: the metrics come later.
         let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<u64>>());
         let voters = voters.await.map_err(|error| start_error(&error))?;
+        let has_no_members = voters.is_empty();
         let is_alone = voters == [self.core.node_id];
         if self.options.cluster.is_none() && !is_alone {
             let message = "this data directory belongs to a member of a cluster; open it with its `cluster` settings, \
@@ -323,14 +324,15 @@ impl Runner {
         }
         if is_alone {
             raft.runtime_config().elect(true);
-            return raft.trigger().elect(false).await.map_err(|error| start_error(&error));
+            raft.trigger().elect(false).await.map_err(|error| start_error(&error))?;
+            return Ok(false);
         }
         let (core, raft) = (self.core.clone(), raft.clone());
         tokio::spawn(async move {
             tokio::time::sleep(core.election_timeout).await;
             raft.runtime_config().elect(!core.is_removed());
         });
-        Ok(())
+        Ok(has_no_members)
     }
 
     fn tend(&self, discovery: Option<Discovery>, joins: bool) -> JoinHandle<()> {

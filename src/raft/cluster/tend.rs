@@ -75,7 +75,7 @@ pub(in crate::raft) struct Tender {
     pub(in crate::raft) discovery: Option<Discovery>,
     pub(in crate::raft) strong: Arc<Rounds>,
     pub(in crate::raft) promote: bool,
-    /// Whether this node has joined with an empty log and asks to be taken in.
+    /// Whether this node began with a log without members and asks to be taken in.
     pub(in crate::raft) joins: bool,
 }
 
