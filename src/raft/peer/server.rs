@@ -276,12 +276,23 @@ impl Service for Shared {
             method::INFO => Ok(std::future::ready(Ok(server.info().encode())).boxed()),
             method::CHANGE => server.change(&message),
             method::SERVICE.. => match server.above.get() {
-                Some(above) => return above.handle(from, method, message),
+                Some(above) => Ok(above.handle(from, method, message)),
                 None => Err(ErrorKind::ClusterNotReady.into()),
             },
             _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),
         };
-        answer.unwrap_or_else(|error| std::future::ready(Err(error)).boxed())
+        match answer {
+            Ok(answer) => answer.map(|answer| answer.map_err(as_others_see_it)).boxed(),
+            Err(error) => std::future::ready(Err(as_others_see_it(error))).boxed(),
+        }
+    }
+}
+
+/// That this node is closed does not mean that the one who asks is; it may ask another member.
+fn as_others_see_it(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Closed => Error::new(ErrorKind::ClusterNotReady, "this member is stopping; ask another one"),
+        _ => error,
     }
 }
 
