@@ -492,6 +492,8 @@ async fn follow_role(core: Arc<Core>, raft: RaftHandle) {
 async fn compact(core: Arc<Core>, snapshot_log_bytes: u64) {
     let Some(Running { raft, log, snapshots, .. }) = core.running.get() else { return };
     let mut tick = tokio::time::interval(COMPACTION_CHECK);
+    // A snapshot whose log could not be given up at once, and the bytes of log then.
+    let mut put_off = (0, 0);
     while !core.is_closed() {
         tick.tick().await;
         let enough = match snapshots {
@@ -499,7 +501,23 @@ async fn compact(core: Arc<Core>, snapshot_log_bytes: u64) {
             // Nothing is written then.
             None => snapshot_log_bytes.min(MEMORY_LOG_BYTES),
         };
-        if log.bytes() >= enough && raft.trigger().snapshot().await.is_err() {
+        // What a snapshot covers goes, though a member that is away would have wanted it: it gets the snapshot. The library
+        // puts this off while it sends, so it is asked again; the next snapshot waits for as much as usual beyond that.
+        let covered = raft.metrics().borrow_watched().snapshot.map_or(0, |log_id| log_id.index);
+        let superfluous = covered.saturating_sub(ENTRIES_KEPT_IN_CLUSTER);
+        let is_put_off = superfluous > 0 && log.purged().is_none_or(|purged| purged.index < superfluous);
+        if is_put_off && covered != put_off.0 {
+            put_off = (covered, log.bytes());
+        }
+        let from = if is_put_off { put_off.1 } else { 0 };
+        let asked = if log.bytes() >= from + enough {
+            raft.trigger().snapshot().await
+        } else if is_put_off {
+            raft.trigger().purge_log(superfluous).await
+        } else {
+            Ok(())
+        };
+        if asked.is_err() {
             return;
         }
     }

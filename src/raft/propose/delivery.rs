@@ -62,7 +62,8 @@ impl Delivery {
         }
         let start = Instant::now();
         let give_up_at = start + timeout;
-        let patient_until = start + self.way.patience().min(timeout);
+        // So that a caller hears that nothing was done before its own time is over.
+        let patient_until = start + self.way.patience().min(timeout.mul_f64(0.8));
         loop {
             let ticket = self.ticket(patient_until).await?;
             let outcome = self.deliver_as(ticket, commands, give_up_at, patient_until).await;
