@@ -58,8 +58,22 @@ pub(in crate::raft) async fn propose_here(core: &Core, mut batch: Vec<u8>) -> Pr
     core.propose_here(Batch { payload: Payload::from(batch), is_alone: false }, |result| {
         let _ = sender.send(result);
     });
-    // Without an answer the node has stopped, and nobody knows.
-    receiver.await.map_or(ProposeAnswer::Unknown, answer_of)
+    match future::select(receiver, pin!(loss_of_quorum(core))).await {
+        // Without an answer the node has stopped, and nobody knows.
+        Either::Left((answer, _)) => answer.map_or(ProposeAnswer::Unknown, answer_of),
+        // Whoever asked can send it again, under its number, to a leader that others have elected meanwhile.
+        Either::Right(_) => ProposeAnswer::Unknown,
+    }
+}
+
+/// Resolves when no quorum has confirmed this node for some time: what it has proposed may wait for ever.
+async fn loss_of_quorum(core: &Core) {
+    loop {
+        tokio::time::sleep(core.election_timeout / 2).await;
+        if !core.has_quorum() {
+            return;
+        }
+    }
 }
 
 fn answer_of(result: ClientWriteResult<Types>) -> ProposeAnswer {

@@ -40,8 +40,11 @@ impl Way for RemoteWay {
                     attempt_of(ProposeAnswer::NotLeader(None))
                 }
                 Ok(answer) => {
-                    if matches!(answer, ProposeAnswer::NotLeader(None)) {
-                        self.links.known.forget_leader(member);
+                    match answer {
+                        ProposeAnswer::NotLeader(None) => self.links.known.forget_leader(member),
+                        // It no longer leads, or nobody follows it, though others may still believe that it leads.
+                        ProposeAnswer::Unknown => self.links.known.avoid(member),
+                        _ => {}
                     }
                     attempt_of(answer)
                 }
