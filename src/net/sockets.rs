@@ -40,8 +40,12 @@ pub(crate) trait Listener: Send {
     fn local_address(&self) -> String;
 }
 
-/// A dead peer is noticed after about this long, whether bytes wait for it or not.
+/// A dead peer for which no bytes wait is noticed after about this long.
 const DEAD_PEER_AFTER: Duration = Duration::from_secs(30);
+/// Bytes that the other side has not acknowledged for so long end the connection. TCP alone tries again at ever longer
+/// intervals, so that after a partition of a minute a connection would stay silent for up to another one; a new one
+/// works at once. What was on its way is sent again by those who wait for it.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(1);
 
 /// The sockets of the operating system.
 pub(crate) struct TcpSockets;
@@ -93,7 +97,7 @@ fn tuned(stream: TcpStream) -> TcpStream {
     let _ = socket.set_tcp_nodelay(true);
     let _ = socket.set_tcp_keepalive(&probes);
     #[cfg(target_os = "linux")]
-    let _ = socket.set_tcp_user_timeout(Some(DEAD_PEER_AFTER));
+    let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
     stream
 }
 
