@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::net::TcpSockets;
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, remove_expired};
+use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, Tokens, remove_expired};
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
@@ -32,6 +32,7 @@ struct Inner {
     place: Place,
     kv: Arc<Kv>,
     cluster: Cluster,
+    tokens: Tokens,
 }
 
 enum Place {
@@ -87,7 +88,7 @@ impl Concord {
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
         let cluster = Cluster::of_node(node.clone());
-        Concord { inner: Arc::new(Inner { place: Place::Member(node), kv, cluster }) }
+        Concord { inner: Arc::new(Inner { place: Place::Member(node), kv, cluster, tokens: Tokens {} }) }
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
@@ -100,7 +101,7 @@ impl Concord {
         let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
         let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
         let cluster = Cluster::of_client(client.clone());
-        Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster }) })
+        Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster, tokens: Tokens {} }) })
     }
 
     /// Makes a cluster of one out of what one member still has, when the majority of its cluster is lost for good. The
@@ -123,6 +124,30 @@ impl Concord {
     /// The membership verbs.
     pub fn cluster(&self) -> &Cluster {
         &self.inner.cluster
+    }
+
+    /// The verbs that make, list and revoke tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// The same store for the holder of this token: everything that is done through the handle is done in its name and
+    /// must be allowed to it. Without `auth_enabled` a token that is known is held to its scopes as well.
+    ///
+    /// # Errors
+    /// `unauthorized` for a token that is malformed, unknown, expired or revoked.
+    pub fn with_token(&self, _token: &str) -> Result<Concord> {
+        Err(ErrorKind::Unauthorized.into())
+    }
+
+    /// The same store with every right, for the administration of the machine that holds it.
+    pub fn as_admin(&self) -> Concord {
+        self.clone()
+    }
+
+    /// Whether verbs need a token.
+    pub fn auth_enabled(&self) -> bool {
+        false
     }
 
     /// The key-value verbs.

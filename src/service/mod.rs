@@ -7,6 +7,7 @@ mod expiry;
 mod kv;
 mod pending;
 mod status;
+mod tokens;
 mod verbs;
 mod view;
 
@@ -19,5 +20,6 @@ pub(crate) use expiry::remove_expired;
 pub use kv::Kv;
 pub use pending::Pending;
 pub use status::Status;
+pub use tokens::{CreatedToken, NewToken, Scopes, TokenInfo, Tokens};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;
