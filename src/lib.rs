@@ -39,10 +39,10 @@ pub use encoding::{CompressionStats, check_value, compression_stats, tags};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
 pub use http::Serving;
-pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Value, Write};
+pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Scopes, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
-pub use service::{CreatedToken, NewToken, Scopes, TokenInfo, Tokens};
+pub use service::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem};
 
 /// The Rust of the README's quick start compiles.
