@@ -340,7 +340,8 @@ mod tests {
         let mut commands: Vec<_> = commands.collect::<Result<_>>().unwrap();
         assert_eq!(commands.pop(), Some(Command { stamp_ms: 5, operation: Operation::OpenSession }));
         assert_eq!(commands, samples());
-        let tokens: Vec<_> = Commands::of(&token_payload()).unwrap().collect::<Result<_>>().unwrap();
+        let payload = token_payload();
+        let tokens: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(tokens, token_samples());
     }
 
