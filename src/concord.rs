@@ -1,14 +1,18 @@
 //! Concord: the open handle.
 
+// Only the address: sockets are elsewhere.
+use core::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::{ClientConfig, Config, Durability};
+use crate::config::{ClientConfig, Config, Durability, Secret};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::TcpSockets;
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, remove_expired};
+use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Status, Tokens};
+use crate::service::{note_token_uses, remove_expired};
+use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
@@ -28,15 +32,34 @@ pub struct Concord {
     inner: Arc<Inner>,
 }
 
+/// A handle: the store, and the verbs in somebody's name.
 struct Inner {
-    place: Place,
-    kv: Arc<Kv>,
+    store: Arc<Store>,
+    caller: Caller,
+    kv: Kv,
     cluster: Cluster,
+    tokens: Tokens,
+}
+
+/// What all handles share.
+struct Store {
+    place: Place,
+    /// The verbs with every right. Kept for those who are answered above the node.
+    trusted: Arc<Kv>,
+    auth_enabled: bool,
 }
 
 enum Place {
-    Member(Arc<Node>),
-    Client(Arc<Client>),
+    Member { node: Arc<Node>, clock: Clock, identification: Identification },
+    Client { client: Arc<Client>, config: Box<ClientConfig> },
+}
+
+impl Store {
+    fn handle(self: &Arc<Store>, caller: Caller) -> Concord {
+        let kv = self.trusted.acting_as(caller.clone());
+        let (cluster, tokens) = (Cluster::new(kv.clone()), Tokens::new(kv.clone()));
+        Concord { inner: Arc::new(Inner { store: self.clone(), caller, kv, cluster, tokens }) }
+    }
 }
 
 impl Concord {
@@ -82,25 +105,28 @@ impl Concord {
     fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Concord {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
-        let kv = Arc::new(Kv::of_node(node.clone(), clock, config));
+        node.spawn(note_token_uses(Arc::downgrade(&node), clock.clone()));
+        let trusted = Arc::new(Kv::of_node(node.clone(), clock.clone(), config));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
-        node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
-        let cluster = Cluster::of_node(node.clone());
-        Concord { inner: Arc::new(Inner { place: Place::Member(node), kv, cluster }) }
+        node.serve_above(Arc::new(Answering::new(Arc::downgrade(&trusted), Box::new(status))));
+        let place = Place::Member { node, clock, identification: Identification::default() };
+        let caller = if config.auth_enabled { Caller::Nobody } else { Caller::Trusted };
+        Arc::new(Store { place, trusted, auth_enabled: config.auth_enabled }).handle(caller)
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
     /// fail-over, spreads `eventual` reads over the members. Blocks until a member has answered.
     ///
     /// # Errors
-    /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers.
+    /// `invalid_config`; `unauthorized` when the secret is not the cluster's, or the token is not valid; `timeout` when
+    /// nobody answers.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
         let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
-        let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
-        let cluster = Cluster::of_client(client.clone());
-        Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster }) })
+        let trusted = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
+        let place = Place::Client { client, config: Box::new(config) };
+        Ok(Arc::new(Store { place, trusted, auth_enabled: false }).handle(Caller::Trusted))
     }
 
     /// Makes a cluster of one out of what one member still has, when the majority of its cluster is lost for good. The
@@ -125,6 +151,75 @@ impl Concord {
         &self.inner.cluster
     }
 
+    /// The verbs that make, list and revoke tokens.
+    pub fn tokens(&self) -> &Tokens {
+        &self.inner.tokens
+    }
+
+    /// The same store for the holder of this token: everything that is done through the handle is done in its name and
+    /// must be allowed to it. Without `auth_enabled` a token that is known is held to its scopes as well. Cheap; only a
+    /// follower that does not know the token asks the leader and blocks for at most a fifth of a second.
+    ///
+    /// What is revoked or has expired later is refused then, see [`Tokens::revoke`].
+    ///
+    /// Of a client this is another client: it connects with the token, and blocks until a member has answered.
+    ///
+    /// # Errors
+    /// `unauthorized` for a token that is malformed, unknown, expired or revoked. Of a client also what
+    /// [`Concord::connect`] answers.
+    pub fn with_token(&self, token: &str) -> Result<Concord> {
+        let store = &self.inner.store;
+        match &store.place {
+            Place::Member { node, clock, identification } => {
+                Ok(store.handle(identification.identify(node, clock, token)?))
+            }
+            Place::Client { config, .. } => {
+                let token = Some(Secret::new(token));
+                Concord::connect(ClientConfig { cookie: Secret::default(), token, ..(**config).clone() })
+            }
+        }
+    }
+
+    /// The same for a token that came from this address, for faces that listen: a source of ten failed attempts is refused
+    /// for a second, and twice as long with each further one, up to a minute. Right tokens are refused for that long as
+    /// well, so that nobody can tell them apart.
+    ///
+    /// # Errors
+    /// As [`Concord::with_token`].
+    pub fn with_token_from(&self, token: &str, source: IpAddr) -> Result<Concord> {
+        let Place::Member { node, .. } = &self.inner.store.place else { return self.with_token(token) };
+        let attempts = node.attempts();
+        attempts.check(source)?;
+        let outcome = self.with_token(token);
+        match &outcome {
+            Ok(_) => attempts.succeeded(source),
+            Err(error) if error.kind() == ErrorKind::Unauthorized => attempts.failed(source),
+            Err(_) => {}
+        }
+        outcome
+    }
+
+    /// How many attempts with wrong tokens this node has seen since it was opened: those of [`Concord::with_token_from`],
+    /// and clients that connect with one. 0 for a client.
+    pub fn failed_attempts(&self) -> u64 {
+        match &self.inner.store.place {
+            Place::Member { node, .. } => node.attempts().failed_attempts(),
+            Place::Client { .. } => 0,
+        }
+    }
+
+    /// The same store with every right, for the administration of the machine that holds it. What a program does with its
+    /// own store is its own affair: tokens are for those whom it serves. A client has the rights of its connection.
+    pub fn as_admin(&self) -> Concord {
+        self.inner.store.handle(Caller::Trusted)
+    }
+
+    /// Whether verbs need a token: then this handle can do nothing by itself, see [`Concord::with_token`] and
+    /// [`Concord::as_admin`]. Not so of a client, whose connection has proved already what it may do.
+    pub fn auth_enabled(&self) -> bool {
+        self.inner.store.auth_enabled
+    }
+
     /// The key-value verbs.
     pub fn kv(&self) -> &Kv {
         &self.inner.kv
@@ -134,17 +229,18 @@ impl Concord {
     /// a member knows, the leader if it can, and blocks for that.
     ///
     /// # Errors
-    /// Of a client: `timeout`, `cluster_not_ready`, `closed`.
+    /// `unauthorized`, `forbidden`. Of a client: `timeout`, `cluster_not_ready`, `closed`.
     pub fn status(&self) -> Result<Status> {
-        match &self.inner.place {
-            Place::Member(node) => {
+        self.inner.caller.check_scope(Need::Read)?;
+        match &self.inner.store.place {
+            Place::Member { node, .. } => {
                 let mut status = Status::of(node);
                 if node.is_closed() {
                     status.raft.state = NodeState::Shutdown;
                 }
                 Ok(status)
             }
-            Place::Client(client) => client.status(),
+            Place::Client { client, .. } => client.status(),
         }
     }
 
@@ -156,26 +252,28 @@ impl Concord {
         Ok(self.status()?.raft.members)
     }
 
-    /// SHA-256 over the whole content: equal on replicas that have applied as much of the log.
+    /// SHA-256 over the whole content, tokens included: equal on replicas that have applied as much of the log.
     ///
     /// # Errors
-    /// `corrupt` when a stored value cannot be read; `cluster_not_ready` for a client, which holds no content.
+    /// `unauthorized`; `forbidden` for a token that does not reach every key; `corrupt` when a stored value cannot be
+    /// read; `cluster_not_ready` for a client, which holds no content.
     pub fn digest(&self) -> Result<[u8; 32]> {
-        match &self.inner.place {
-            Place::Member(node) => node.machine().digest(),
-            Place::Client(_) => Err(Error::new(ErrorKind::ClusterNotReady, "a client holds no content to digest")),
+        self.inner.caller.check_read_all()?;
+        match &self.inner.store.place {
+            Place::Member { node, .. } => node.machine().digest(),
+            Place::Client { .. } => Err(Error::new(ErrorKind::ClusterNotReady, "a client holds no content to digest")),
         }
     }
 
     /// Hands leadership over, waits for the writes that are on their way, then stops; everything afterwards answers
-    /// `closed`. Closing twice is fine.
+    /// `closed`, through every handle of this store. Closing twice is fine. Needs no token: it is the program's own store.
     ///
     /// # Errors
     /// None today.
     pub fn close(&self) -> Result<()> {
-        match &self.inner.place {
-            Place::Member(node) => node.close(),
-            Place::Client(client) => client.close(),
+        match &self.inner.store.place {
+            Place::Member { node, .. } => node.close(),
+            Place::Client { client, .. } => client.close(),
         }
         Ok(())
     }

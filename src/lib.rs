@@ -12,7 +12,7 @@
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
 //! `state_machine` (deterministic content); `storage` (files); `net` (connections); `discovery` (peers to try);
-//! `raft` (consensus); `service` (verbs); `concord` (the handle).
+//! `raft` (consensus); `service` (verbs); `concord` (the handle); `http` (the API, the console, local administration).
 #![forbid(unsafe_code)]
 
 mod concord;
@@ -20,6 +20,7 @@ mod config;
 mod discovery;
 mod encoding;
 mod error;
+mod http;
 pub mod limits;
 mod model;
 mod net;
@@ -31,14 +32,17 @@ mod state_machine;
 mod storage;
 
 pub use concord::Concord;
+pub use config::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};
 pub use config::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
 pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
-pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Value, Write};
+pub use http::Serving;
+pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Scopes, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
+pub use service::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem};
 
 /// The Rust of the README's quick start compiles.

@@ -37,6 +37,28 @@ pub const SESSION_BATCHES_MAX: usize = 64;
 /// Part of what commands mean.
 pub const SESSIONS_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Most tokens. Beyond it: those that have expired are forgotten; when that makes no room, `invalid_config`. Part of what
+/// commands mean.
+pub const TOKENS_MAX: usize = 10_000;
+
+/// Longest name of a token. Beyond it: `invalid_config`.
+pub const TOKEN_NAME_BYTES_MAX: usize = 64;
+
+/// Most key prefixes of a token. Beyond it: `invalid_config`.
+pub const TOKEN_PREFIXES_MAX: usize = 32;
+
+/// Most bytes of all key prefixes of a token together. Beyond it: `invalid_config`.
+pub const TOKEN_PREFIX_BYTES_MAX: usize = 4096;
+
+/// Failed attempts to use a token after which a source has to wait. Beyond it: `unauthorized` for a second, then for longer.
+pub const TOKEN_FAILURES_MAX: u32 = 10;
+
+/// Longest time that a source with failed attempts has to wait for the next one.
+pub const TOKEN_FAILURE_PAUSE_MS_MAX: u64 = 60_000;
+
+/// Most sources of failed attempts that are remembered. Beyond it: the one that failed longest ago is forgotten.
+pub const TOKEN_FAILURE_SOURCES_MAX: usize = 4096;
+
 /// Longest TTL, 1,000 years. Beyond it: `invalid_ttl`.
 pub const TTL_MS_MAX: u64 = 1000 * 365 * 24 * 60 * 60 * 1000;
 

@@ -155,5 +155,6 @@ fn open(arguments: &Arguments) -> Result<Concord> {
             "say where the data is: --data-dir DIR or CONCORD_DATA_DIR; or --address HOST:PORT of a running cluster",
         ));
     };
-    Concord::open(Config { cluster: None, ..Config::at(data_dir).or_environment()? })
+    // Whoever may open the directory holds the data, and needs no token.
+    Ok(Concord::open(Config { cluster: None, ..Config::at(data_dir).or_environment()? })?.as_admin())
 }

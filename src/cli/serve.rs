@@ -104,10 +104,12 @@ pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, j
     let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
     let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;
     let db = Concord::open(config)?;
-    say_listening(&db, &address.unwrap_or_default(), json)?;
+    // Whoever runs the program holds the data; what it serves to others asks for their tokens.
+    let admin = db.as_admin();
+    say_listening(&admin, &address.unwrap_or_default(), json)?;
     let (stop, stopped) = channel::<()>();
     let ended = std::thread::scope(|scope| {
-        let (handle, watched) = (signals.handle(), &db);
+        let (handle, watched) = (signals.handle(), &admin);
         let watch = scope.spawn(move || {
             let ended = watch(watched, &stopped, json);
             handle.close();

@@ -189,8 +189,10 @@ pub(super) fn tls_from_variables(text: &impl Fn(&str) -> Option<String>) -> Resu
 pub struct ClientConfig {
     /// `host:port` of some members; the others are learned from them.
     pub addresses: Vec<String>,
-    /// The cluster's shared secret.
+    /// The cluster's shared secret: whoever has it may do everything. Empty when there is a token.
     pub cookie: Secret,
+    /// A token (`sk_concord_...`), instead of the cookie: the members allow what the token allows. It is never sent.
+    pub token: Option<Secret>,
     /// Encrypt and authenticate by certificates.
     pub tls: Option<TlsConfig>,
     /// Level of reads that name none. Default: `Leader`.
@@ -207,6 +209,7 @@ impl ClientConfig {
         ClientConfig {
             addresses: split_list(addresses),
             cookie: cookie.into(),
+            token: None,
             tls: None,
             default_read_consistency: super::Consistency::Leader,
             compression: super::Compression::default(),
@@ -214,10 +217,19 @@ impl ClientConfig {
         }
     }
 
-    /// Takes `CONCORD_COOKIE` and `CONCORD_TLS_*` where nothing is set.
+    /// Reaches these members (`host:port`, separated by commas) with this token.
+    pub fn with_token(addresses: &str, token: impl Into<Secret>) -> ClientConfig {
+        ClientConfig { token: Some(token.into()), ..ClientConfig::new(addresses, Secret::default()) }
+    }
+
+    /// Takes `CONCORD_TOKEN`, or else `CONCORD_COOKIE`, when there is neither token nor cookie, and `CONCORD_TLS_*` where
+    /// nothing is set.
     pub fn or_environment(mut self) -> Result<ClientConfig> {
         let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-        if self.cookie.is_empty() {
+        if self.cookie.is_empty() && self.token.is_none() {
+            self.token = text("CONCORD_TOKEN").map(Secret::new);
+        }
+        if self.cookie.is_empty() && self.token.is_none() {
             self.cookie = Secret::new(text("CONCORD_COOKIE").unwrap_or_default());
         }
         if self.tls.is_none() {
@@ -231,7 +243,11 @@ impl ClientConfig {
         let checks = [
             (!self.addresses.is_empty(), "client: name at least one member as host:port"),
             (self.addresses.iter().all(|address| is_address(address)), "client: each address is host:port"),
-            (!self.cookie.is_empty(), "client: pass the cluster's `cookie` (or set CONCORD_COOKIE)"),
+            (
+                !self.cookie.is_empty() || self.token.is_some(),
+                "client: pass a `token` (or set CONCORD_TOKEN), or the cluster's `cookie` (CONCORD_COOKIE)",
+            ),
+            (self.cookie.is_empty() || self.token.is_none(), "client: pass a `token` or the `cookie`, not both"),
             ((1..=600_000).contains(&self.connect_timeout_ms), "client: `connect_timeout_ms` is 1 to 600000"),
         ];
         checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })

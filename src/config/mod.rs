@@ -6,8 +6,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
 mod cluster;
+mod http;
 
 pub use cluster::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
+pub use http::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};
 
 /// When an acknowledged write is safe from a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,6 +95,10 @@ pub struct Config {
     pub snapshot_log_bytes: u64,
     /// What makes this store a member of a cluster. Default: `None`, a store of one node without sockets.
     pub cluster: Option<ClusterConfig>,
+    /// Whether every verb of every face needs a token. Default: false.
+    pub auth_enabled: bool,
+    /// What is served over HTTP. Default: nothing.
+    pub http: HttpConfig,
 }
 
 impl Default for Config {
@@ -106,6 +112,8 @@ impl Default for Config {
             expiry_interval_ms: 1_000,
             snapshot_log_bytes: 64 * 1024 * 1024,
             cluster: None,
+            auth_enabled: false,
+            http: HttpConfig::default(),
         }
     }
 }
@@ -118,7 +126,8 @@ impl Config {
 
     /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
     /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
-    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`; and, of a cluster, `CONCORD_LISTEN` (without
+    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_AUTH_ENABLED`; of HTTP `CONCORD_API_PORT`,
+    /// `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`, `CONCORD_API_TLS_PRIVATE_KEY`; and, of a cluster, `CONCORD_LISTEN` (without
     /// which there is none), `CONCORD_ADVERTISE`, `CONCORD_NODE_NAME`, `CONCORD_SEEDS` (separated by commas),
     /// `CONCORD_BOOTSTRAP_EXPECT`, `CONCORD_COOKIE`, `CONCORD_MULTICAST`, `CONCORD_TLS_CERTIFICATE`,
     /// `CONCORD_TLS_PRIVATE_KEY`, `CONCORD_TLS_AUTHORITY`.
@@ -145,10 +154,11 @@ impl Config {
             }
             Some(_) => {}
         }
-        let auth = variable("CONCORD_AUTH_ENABLED").unwrap_or_default();
-        if !matches!(auth.as_str(), "" | "false" | "0") {
-            return Err(invalid("CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it"));
+        if !self.auth_enabled {
+            self.auth_enabled =
+                parse_switch("CONCORD_AUTH_ENABLED", &variable("CONCORD_AUTH_ENABLED").unwrap_or_default())?;
         }
+        self.http.or_variables(&variable)?;
         Ok(self)
     }
 
@@ -168,6 +178,7 @@ impl Config {
             (self.snapshot_log_bytes >= 1024 * 1024, "snapshot_log_bytes is at least 1048576"),
         ];
         checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })?;
+        self.http.validate(self.auth_enabled)?;
         self.cluster.as_ref().map_or(Ok(()), ClusterConfig::validate)
     }
 
@@ -196,6 +207,15 @@ pub fn parse_consistency(text: &str) -> Result<Consistency> {
         "leader" => Ok(Consistency::Leader),
         "strong" => Ok(Consistency::Strong),
         other => Err(invalid(format!("consistency is `eventual`, `leader` or `strong`, not `{other}`"))),
+    }
+}
+
+/// Reads the value of a variable that is on or off.
+fn parse_switch(name: &str, text: &str) -> Result<bool> {
+    match text {
+        "" | "0" | "false" => Ok(false),
+        "1" | "true" => Ok(true),
+        other => Err(invalid(format!("{name} is `true` or `false`, not `{other}`"))),
     }
 }
 

@@ -134,6 +134,10 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         }
         // Bounded by the state machine's own time, so that nothing lives shorter than it may.
         Operation::Expire { .. } | Operation::OpenSession => Ok(()),
+        // Bounds are those of reading it; what is left is the lifetime.
+        Operation::CreateToken(item) => check_deadline(item.deadline_ms, stamp_ms, ErrorKind::InvalidTtl),
+        Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
+        Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
 }
 

@@ -3,13 +3,14 @@
 //! ```text
 //! command := operation (1)  stamp_ms  fields
 //! ```
+//! An authorised operation has, as its fields, the id of the token, the number of the operation and the operation's fields.
 //! Integers are LEB128, byte strings carry their length, an absent deadline is 0.
 
 use super::batch::BatchHeader;
 use super::wire::{WireReader, damaged, put_bytes, put_signed, put_varint};
 use crate::error::Result;
 use crate::limits;
-use crate::model::{Command, Condition, Operation, PutItem};
+use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Scopes, TokenId};
 
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
@@ -20,6 +21,10 @@ const DELETE_MANY: u8 = 6;
 const TOUCH_MANY: u8 = 7;
 const EXPIRE: u8 = 8;
 const OPEN_SESSION: u8 = 9;
+const CREATE_TOKEN: u8 = 10;
+const REVOKE_TOKEN: u8 = 11;
+const NOTE_TOKEN_USE: u8 = 12;
+const AUTHORISED: u8 = 13;
 
 const ALWAYS: u8 = 0;
 const ABSENT: u8 = 1;
@@ -28,57 +33,107 @@ const EXPECTED: u8 = 3;
 
 /// Appends one command to a payload, which [`put_batch_header`](super::batch::put_batch_header) began.
 pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
-    let mut head = |operation: u8| {
-        out.push(operation);
-        put_varint(out, command.stamp_ms);
-    };
-    match &command.operation {
+    out.push(number_of(&command.operation));
+    put_varint(out, command.stamp_ms);
+    put_fields(out, &command.operation);
+}
+
+fn number_of(operation: &Operation<'_>) -> u8 {
+    match operation {
+        Operation::Put { .. } => PUT,
+        Operation::Delete { .. } => DELETE,
+        Operation::Touch { .. } => TOUCH,
+        Operation::Increment { .. } => INCREMENT,
+        Operation::PutMany(_) => PUT_MANY,
+        Operation::DeleteMany(_) => DELETE_MANY,
+        Operation::TouchMany(_) => TOUCH_MANY,
+        Operation::Expire { .. } => EXPIRE,
+        Operation::OpenSession => OPEN_SESSION,
+        Operation::CreateToken(_) => CREATE_TOKEN,
+        Operation::RevokeToken(_) => REVOKE_TOKEN,
+        Operation::NoteTokenUse { .. } => NOTE_TOKEN_USE,
+        Operation::Authorised { .. } => AUTHORISED,
+    }
+}
+
+fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
+    match operation {
         Operation::Put { item, condition } => {
-            head(PUT);
             put_condition(out, condition);
             put_item(out, item);
         }
         Operation::Delete { key, condition } => {
-            head(DELETE);
             put_condition(out, condition);
             put_bytes(out, key);
         }
         Operation::Touch { key, deadline_ms } => {
-            head(TOUCH);
             put_bytes(out, key);
             put_varint(out, *deadline_ms);
         }
         Operation::Increment { key, by, initial, deadline_ms } => {
-            head(INCREMENT);
             put_bytes(out, key);
             put_signed(out, *by);
             put_signed(out, *initial);
             put_varint(out, deadline_ms.unwrap_or(0));
         }
         Operation::PutMany(items) => {
-            head(PUT_MANY);
             put_varint(out, items.len() as u64);
             items.iter().for_each(|item| put_item(out, item));
         }
         Operation::DeleteMany(keys) => {
-            head(DELETE_MANY);
             put_varint(out, keys.len() as u64);
             keys.iter().for_each(|key| put_bytes(out, key));
         }
         Operation::TouchMany(items) => {
-            head(TOUCH_MANY);
             put_varint(out, items.len() as u64);
             for (key, deadline_ms) in items {
                 put_bytes(out, key);
                 put_varint(out, *deadline_ms);
             }
         }
-        Operation::Expire { up_to_ms } => {
-            head(EXPIRE);
-            put_varint(out, *up_to_ms);
+        Operation::Expire { up_to_ms } => put_varint(out, *up_to_ms),
+        Operation::OpenSession => {}
+        Operation::CreateToken(item) => put_new_token(out, item),
+        Operation::RevokeToken(token) => put_varint(out, token.0),
+        Operation::NoteTokenUse { token, used_ms } => {
+            put_varint(out, token.0);
+            put_varint(out, *used_ms);
         }
-        Operation::OpenSession => head(OPEN_SESSION),
+        Operation::Authorised { token, operation } => {
+            put_varint(out, token.0);
+            out.push(number_of(operation));
+            put_fields(out, operation);
+        }
     }
+}
+
+/// Appends a token to make, as snapshots begin their tokens too.
+pub(crate) fn put_new_token(out: &mut Vec<u8>, item: &NewTokenItem<'_>) {
+    put_bytes(out, &item.hash);
+    put_bytes(out, item.name.as_bytes());
+    out.push(item.scopes.to_bits());
+    put_varint(out, item.deadline_ms.unwrap_or(0));
+    put_varint(out, item.key_prefixes.len() as u64);
+    item.key_prefixes.iter().for_each(|prefix| put_bytes(out, prefix));
+}
+
+/// Reads what [`put_new_token`] wrote, within the bounds of tokens.
+pub(crate) fn read_new_token<'a>(reader: &mut WireReader<'a>) -> Result<NewTokenItem<'a>> {
+    let hash = reader.bytes()?.try_into().map_err(|_| damaged("a token without a hash of 32 bytes"))?;
+    let name = std::str::from_utf8(reader.bytes()?).map_err(|_| damaged("text that is no UTF-8"))?;
+    let scopes = Scopes::from_bits(reader.u8()?).ok_or_else(|| damaged("a token with unknown scopes"))?;
+    let deadline_ms = deadline(reader)?;
+    let count = reader.count()?;
+    if count > limits::TOKEN_PREFIXES_MAX || name.len() > limits::TOKEN_NAME_BYTES_MAX {
+        return Err(damaged("a token with a longer name or more prefixes than one may have"));
+    }
+    let key_prefixes = (0..count).map(|_| reader.bytes()).collect::<Result<Vec<_>>>()?;
+    let is_key = |prefix: &&[u8]| (1..=limits::KEY_BYTES_MAX).contains(&prefix.len());
+    let bytes: usize = key_prefixes.iter().map(|prefix| prefix.len()).sum();
+    if !key_prefixes.iter().all(is_key) || bytes > limits::TOKEN_PREFIX_BYTES_MAX {
+        return Err(damaged("a token with prefixes that no key can have, or too many bytes of them"));
+    }
+    Ok(NewTokenItem { hash, name, scopes, key_prefixes, deadline_ms })
 }
 
 fn put_item(out: &mut Vec<u8>, item: &PutItem<'_>) {
@@ -121,33 +176,46 @@ impl<'a> Commands<'a> {
 
     fn command(&mut self) -> Result<Command<'a>> {
         let reader = &mut self.reader;
-        let operation = reader.u8()?;
+        let number = reader.u8()?;
         let stamp_ms = reader.varint()?;
-        let operation = match operation {
-            PUT => {
-                let condition = condition(reader)?;
-                Operation::Put { item: item(reader)?, condition }
-            }
-            DELETE => {
-                let condition = condition(reader)?;
-                Operation::Delete { key: reader.bytes()?, condition }
-            }
-            TOUCH => Operation::Touch { key: reader.bytes()?, deadline_ms: reader.varint()? },
-            INCREMENT => Operation::Increment {
-                key: reader.bytes()?,
-                by: reader.signed()?,
-                initial: reader.signed()?,
-                deadline_ms: deadline(reader)?,
-            },
-            PUT_MANY => Operation::PutMany(many(reader, item)?),
-            DELETE_MANY => Operation::DeleteMany(many(reader, WireReader::bytes)?),
-            TOUCH_MANY => Operation::TouchMany(many(reader, |reader| Ok((reader.bytes()?, reader.varint()?)))?),
-            EXPIRE => Operation::Expire { up_to_ms: reader.varint()? },
-            OPEN_SESSION => Operation::OpenSession,
-            other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
-        };
-        Ok(Command { stamp_ms, operation })
+        if number != AUTHORISED {
+            return Ok(Command { stamp_ms, operation: operation(reader, number)? });
+        }
+        let token = TokenId(reader.varint()?);
+        let number = reader.u8()?;
+        let operation = Box::new(operation(reader, number)?);
+        Ok(Command { stamp_ms, operation: Operation::Authorised { token, operation } })
     }
+}
+
+/// The operation of this number. One that is authorised is none of these, so that none lies within another.
+fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a>> {
+    Ok(match number {
+        PUT => {
+            let condition = condition(reader)?;
+            Operation::Put { item: item(reader)?, condition }
+        }
+        DELETE => {
+            let condition = condition(reader)?;
+            Operation::Delete { key: reader.bytes()?, condition }
+        }
+        TOUCH => Operation::Touch { key: reader.bytes()?, deadline_ms: reader.varint()? },
+        INCREMENT => Operation::Increment {
+            key: reader.bytes()?,
+            by: reader.signed()?,
+            initial: reader.signed()?,
+            deadline_ms: deadline(reader)?,
+        },
+        PUT_MANY => Operation::PutMany(many(reader, item)?),
+        DELETE_MANY => Operation::DeleteMany(many(reader, WireReader::bytes)?),
+        TOUCH_MANY => Operation::TouchMany(many(reader, |reader| Ok((reader.bytes()?, reader.varint()?)))?),
+        EXPIRE => Operation::Expire { up_to_ms: reader.varint()? },
+        OPEN_SESSION => Operation::OpenSession,
+        CREATE_TOKEN => Operation::CreateToken(read_new_token(reader)?),
+        REVOKE_TOKEN => Operation::RevokeToken(TokenId(reader.varint()?)),
+        NOTE_TOKEN_USE => Operation::NoteTokenUse { token: TokenId(reader.varint()?), used_ms: reader.varint()? },
+        other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
+    })
 }
 
 impl<'a> Iterator for Commands<'a> {
@@ -212,6 +280,40 @@ mod tests {
 
     const GOLDEN_V1: &str = include_str!("../../tests/golden/commands_v1.hex");
     const GOLDEN_V2: &str = include_str!("../../tests/golden/commands_v2.hex");
+    /// The commands that came with tokens.
+    const GOLDEN_TOKENS: &str = include_str!("../../tests/golden/commands_tokens.hex");
+
+    fn token_samples() -> Vec<Command<'static>> {
+        let scopes = Scopes { read: true, write: true, admin: false };
+        let item =
+            NewTokenItem { hash: [7; 32], name: "ci", scopes, key_prefixes: vec![b"a:", b"b"], deadline_ms: Some(9) };
+        let admin = NewTokenItem {
+            hash: [8; 32],
+            name: "",
+            scopes: Scopes { admin: true, ..Scopes::default() },
+            key_prefixes: Vec::new(),
+            deadline_ms: None,
+        };
+        let token = TokenId(u64::MAX - 1);
+        let plain = [
+            Operation::CreateToken(item),
+            Operation::CreateToken(admin),
+            Operation::RevokeToken(token),
+            Operation::NoteTokenUse { token, used_ms: 1_700_000_000_123 },
+            Operation::OpenSession,
+        ];
+        let samples = samples().into_iter().map(|command| command.operation).chain(plain.clone());
+        let authorised = samples.map(|operation| Operation::Authorised { token, operation: Box::new(operation) });
+        let operations = plain.into_iter().chain(authorised);
+        operations.map(|operation| Command { stamp_ms: 1_700_000_000_000, operation }).collect()
+    }
+
+    fn token_payload() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_batch_header(&mut out, 0, 0, 0);
+        token_samples().iter().for_each(|command| put_command(&mut out, command));
+        out
+    }
 
     fn payload_v1() -> Vec<u8> {
         let mut out = vec![UNSTAMPED_VERSION];
@@ -238,6 +340,44 @@ mod tests {
         let mut commands: Vec<_> = commands.collect::<Result<_>>().unwrap();
         assert_eq!(commands.pop(), Some(Command { stamp_ms: 5, operation: Operation::OpenSession }));
         assert_eq!(commands, samples());
+        let payload = token_payload();
+        let tokens: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(tokens, token_samples());
+    }
+
+    #[test]
+    fn an_authorised_operation_within_another_is_refused() {
+        let mut payload = payload_v1()[..1].to_vec();
+        payload.extend_from_slice(&[AUTHORISED, 0, 1, AUTHORISED, 1, OPEN_SESSION]);
+        assert!(Commands::of(&payload).unwrap().next().unwrap().is_err());
+    }
+
+    #[test]
+    fn a_token_beyond_its_bounds_is_refused() {
+        let prefix = [b'k'; 1024];
+        let token = NewTokenItem {
+            hash: [1; 32],
+            name: "n",
+            scopes: Scopes { read: true, ..Scopes::default() },
+            key_prefixes: vec![&prefix; 4],
+            deadline_ms: None,
+        };
+        let reads = |item: &NewTokenItem<'_>| {
+            let mut out = Vec::new();
+            put_new_token(&mut out, item);
+            read_new_token(&mut WireReader::new(&out)).is_ok()
+        };
+        assert!(reads(&token));
+        let long = "n".repeat(65);
+        let wrong = [
+            NewTokenItem { key_prefixes: vec![&prefix; 5], ..token.clone() },
+            NewTokenItem { key_prefixes: vec![b"k"; 33], ..token.clone() },
+            NewTokenItem { key_prefixes: vec![b""], ..token.clone() },
+            NewTokenItem { key_prefixes: vec![&[b'k'; 1025]], ..token.clone() },
+            NewTokenItem { name: &long, ..token.clone() },
+            NewTokenItem { scopes: Scopes::default(), ..token },
+        ];
+        assert!(wrong.iter().all(|item| !reads(item)));
     }
 
     #[test]
@@ -245,6 +385,7 @@ mod tests {
         let hex = |payload: &[u8]| payload.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         assert_eq!(hex(&payload_v1()), GOLDEN_V1.trim());
         assert_eq!(hex(&payload()), GOLDEN_V2.trim());
+        assert_eq!(hex(&token_payload()), GOLDEN_TOKENS.trim());
     }
 
     #[test]
@@ -267,13 +408,15 @@ mod tests {
 
     #[test]
     fn damaged_payloads_are_an_error_or_other_commands_never_a_panic() {
-        let payload = payload();
-        for at in 0..payload.len() {
-            for change in [1u8, 0x80, 0xff] {
-                let mut damaged = payload.clone();
-                damaged[at] ^= change;
-                let _ = Commands::of(&damaged).map(|commands| commands.collect::<Result<Vec<_>>>().is_ok());
-                let _ = Commands::of(&damaged[..at]).map(|commands| commands.collect::<Result<Vec<_>>>().is_ok());
+        for payload in [payload(), token_payload()] {
+            for at in 0..payload.len() {
+                for change in [1u8, 0x80, 0xff] {
+                    let mut damaged = payload.clone();
+                    damaged[at] ^= change;
+                    for bytes in [&damaged[..], &damaged[..at]] {
+                        let _ = Commands::of(bytes).map(|commands| commands.collect::<Result<Vec<_>>>().is_ok());
+                    }
+                }
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Command: what the log carries and every replica applies.
 
-use super::Condition;
+use super::{Condition, Scopes, TokenHash, TokenId};
 
 /// One operation together with the time at which the service accepted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,6 +42,19 @@ pub(crate) enum Operation<'a> {
     },
     /// Opens a session, in which each batch is applied once; the reply's revision is the session's number.
     OpenSession,
+    CreateToken(NewTokenItem<'a>),
+    RevokeToken(TokenId),
+    /// A node tells that a token was used on it.
+    NoteTokenUse {
+        token: TokenId,
+        used_ms: u64,
+    },
+    /// Does the operation only while the token is valid at the state machine's time; otherwise `unauthorized`. What the
+    /// token allows was checked by the node that took the operation. Never one within another.
+    Authorised {
+        token: TokenId,
+        operation: Box<Operation<'a>>,
+    },
 }
 
 impl Operation<'_> {
@@ -61,8 +74,32 @@ impl Operation<'_> {
             Operation::DeleteMany(keys) => keys.iter().map(|key| key_bytes(key)).sum(),
             Operation::TouchMany(items) => items.iter().map(|(key, _)| key_bytes(key)).sum(),
             Operation::Expire { .. } | Operation::OpenSession => 16,
+            Operation::CreateToken(item) => {
+                96 + item.name.len() + item.key_prefixes.iter().map(|prefix| key_bytes(prefix)).sum::<usize>()
+            }
+            Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => 32,
+            Operation::Authorised { operation, .. } => 16 + operation.bytes(),
         }
     }
+
+    /// What is to be done, whoever asks for it.
+    pub(crate) fn unwrapped(&self) -> &Self {
+        match self {
+            Operation::Authorised { operation, .. } => operation,
+            operation => operation,
+        }
+    }
+}
+
+/// A token to make.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct NewTokenItem<'a> {
+    pub hash: TokenHash,
+    pub name: &'a str,
+    pub scopes: Scopes,
+    /// None means every key.
+    pub key_prefixes: Vec<&'a [u8]>,
+    pub deadline_ms: Option<u64>,
 }
 
 /// One record to write.

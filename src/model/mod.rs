@@ -5,11 +5,14 @@ mod condition;
 mod options;
 mod record;
 mod reply;
+mod token;
 mod value;
 
-pub(crate) use command::{Command, Operation, PutItem};
+pub(crate) use command::{Command, NewTokenItem, Operation, PutItem};
 pub use condition::Condition;
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
 pub use reply::Reply;
+pub use token::Scopes;
+pub(crate) use token::{SECRET_BYTES, TokenHash, TokenId, TokenSecret};
 pub use value::Value;

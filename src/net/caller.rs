@@ -14,7 +14,7 @@ use super::NetLimits;
 use super::frame::{Frame, FrameKind, HEADER_BYTES, Queue, error_from};
 use super::handshake::introduce;
 use super::hello::{Expectation, Hello};
-use super::secret::SharedSecret;
+use super::proof::Credential;
 use super::sockets::{BoxStream, Sockets};
 use super::tls::Tls;
 use super::wire::{FRAMES_A_TURN, Wire};
@@ -27,7 +27,7 @@ pub(crate) struct ConnectOptions {
     pub(crate) sockets: Arc<dyn Sockets>,
     /// `None`: plaintext.
     pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) secret: SharedSecret,
+    pub(crate) credential: Credential,
     pub(crate) limits: NetLimits,
 }
 
@@ -185,7 +185,7 @@ async fn shake_hands(
         let (encrypted, shown) = tls.connect(address, stream).await?;
         (stream, certificate) = (encrypted, Some(shown));
     }
-    let peer = introduce(&mut stream, address, hello, &options.secret, expect).await?;
+    let peer = introduce(&mut stream, address, hello, &options.credential, expect).await?;
     if let Some(certificate) = certificate {
         certificate.check(&peer)?;
     }

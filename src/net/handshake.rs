@@ -1,4 +1,5 @@
-//! Handshake: both ends prove that they know the shared secret before anything else of them is believed.
+//! Handshake: both ends prove that they know the shared secret before anything else of them is believed. A client may name
+//! a token instead, in its hello: then the proofs are those of [`super::proof`] for tokens, and it stays a client.
 //!
 //! ```text
 //! client -> server   magic | version | nonce | target node id | hello
@@ -18,14 +19,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::frame::{error_from, error_payload};
 use super::hello::{Expectation, FIXED_BYTES, Hello, wrong_cluster, wrong_node};
-use super::secret::{PROOF_BYTES, SharedSecret};
+use super::proof::{CLIENT, Credential, PROOF_BYTES, SharedSecret, StoredToken, Transcript};
+use super::server::Gate;
 use super::sockets::BoxStream;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 8] = b"CONCORD\0";
 
-/// Version of the handshake and of the frames after it.
-pub(super) const VERSION: u16 = 1;
+/// Version of the handshake and of the frames after it. Since 2 a hello names a token.
+pub(super) const VERSION: u16 = 2;
 
 const NONCE_BYTES: usize = 32;
 
@@ -36,7 +38,6 @@ const CHALLENGE_BYTES: usize = 8 + 2 + NONCE_BYTES;
 /// Longest hello or refusal in the server's last message.
 const VERDICT_BYTES_MAX: usize = 600;
 
-const CLIENT: &[u8] = b"concord client";
 const SERVER_ACCEPTS: &[u8] = b"concord server accepts";
 const SERVER_REFUSES: &[u8] = b"concord server refuses";
 
@@ -50,7 +51,7 @@ pub(super) async fn introduce(
     stream: &mut BoxStream,
     address: &str,
     hello: &Hello,
-    secret: &SharedSecret,
+    credential: &Credential,
     expect: Expectation,
 ) -> Result<Hello> {
     let mut opening = start()?;
@@ -74,13 +75,13 @@ pub(super) async fn introduce(
         );
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
-    let proof = secret.proof(CLIENT, &[&opening, &challenge]);
+    let proof = credential.proof(&[&opening, &challenge]);
     stream.write_all(&proof).await.map_err(lost)?;
     stream.flush().await.map_err(lost)?;
 
     let (tag, verdict, server_proof) = read_verdict(stream).await.map_err(lost)?;
     let transcript: [&[u8]; 4] = [&opening, &challenge, &proof, &verdict];
-    let proves = |label| secret.verify(label, &transcript, &server_proof);
+    let proves = |label| credential.verify(label, &transcript, &server_proof);
     match tag {
         ACCEPTED if proves(SERVER_ACCEPTS) => {
             let answered = Hello::decode(&verdict).ok_or_else(|| {
@@ -90,19 +91,18 @@ pub(super) async fn introduce(
             Ok(answered)
         }
         REFUSED if proves(SERVER_REFUSES) => Err(error_from(&verdict)),
-        _ => Err(Error::new(
-            ErrorKind::Unauthorized,
-            format!("this node and the one at {address} have different secrets; set the same `cluster_cookie` on both"),
-        )),
+        _ => Err(Error::new(ErrorKind::Unauthorized, credential.refusal(address))),
     }
 }
 
 /// The side that was connected to: `admit` decides about a client that has proved itself, and what it returns
-/// is kept beside its hello. `Err` says why the connection has to be closed.
+/// is kept beside its hello. `Err` says why the connection has to be closed. Tokens are the gate's matter; it is told
+/// `from` where they are tried.
 pub(super) async fn receive<T>(
     stream: &mut BoxStream,
     own: &Hello,
     secret: &SharedSecret,
+    (gate, from): (&dyn Gate, &str),
     admit: impl FnOnce(&Hello) -> Result<T>,
 ) -> Result<(Hello, T)> {
     let lost = |error| lost("the other side", error);
@@ -135,9 +135,17 @@ pub(super) async fn receive<T>(
     stream.flush().await.map_err(lost)?;
     let mut proof = [0; PROOF_BYTES];
     stream.read_exact(&mut proof).await.map_err(lost)?;
-    if !secret.verify(CLIENT, &[&opening, &challenge], &proof) {
+    let judge = match hello.token {
+        0 => Judge::Cookie(secret),
+        token => Judge::of_token(gate.stored_token(from, token)),
+    };
+    let is_right = judge.accepts(&[&opening, &challenge], &proof);
+    if let Judge::Token { is_counted: true, .. } = judge {
+        gate.tried_token(from, is_right);
+    }
+    if !is_right {
         write_verdict(stream, WRONG_PROOF, &[], &[0; PROOF_BYTES]).await.map_err(lost)?;
-        return Err(Error::new(ErrorKind::Unauthorized, "the other side has another `cluster_cookie`"));
+        return Err(judge.refusal());
     }
     let target = u64::from_le_bytes(opening[OPENING_BYTES - 8..OPENING_BYTES].try_into().expect("eight bytes"));
     let admitted = meant_for(own, target, &hello).and_then(|()| admit(&hello));
@@ -148,9 +156,44 @@ pub(super) async fn receive<T>(
     }
     verdict.truncate(VERDICT_BYTES_MAX);
     let (tag, label) = if admitted.is_ok() { (ACCEPTED, SERVER_ACCEPTS) } else { (REFUSED, SERVER_REFUSES) };
-    let server_proof = secret.proof(label, &[&opening, &challenge, &proof, &verdict]);
+    let server_proof = judge.proof(label, &[&opening, &challenge, &proof, &verdict]);
     write_verdict(stream, tag, &verdict, &server_proof).await.map_err(lost)?;
     admitted.map(|kept| (hello, kept))
+}
+
+/// What the server holds a client's proof against.
+enum Judge<'a> {
+    Cookie(&'a SharedSecret),
+    Token { stored: StoredToken, is_counted: bool },
+}
+
+impl Judge<'_> {
+    /// An attempt that is not looked at is refused like any other, and not counted.
+    fn of_token(hash: Result<Option<[u8; 32]>>) -> Judge<'static> {
+        Judge::Token { is_counted: hash.is_ok(), stored: StoredToken::new(hash.ok().flatten()) }
+    }
+
+    fn accepts(&self, transcript: Transcript<'_>, proof: &[u8; PROOF_BYTES]) -> bool {
+        match self {
+            Judge::Cookie(secret) => secret.verify(CLIENT, transcript, proof),
+            Judge::Token { stored, .. } => stored.verify(transcript, proof),
+        }
+    }
+
+    fn proof(&self, label: &[u8], transcript: Transcript<'_>) -> [u8; PROOF_BYTES] {
+        match self {
+            Judge::Cookie(secret) => secret.proof(label, transcript),
+            Judge::Token { stored, .. } => stored.proof(label, transcript),
+        }
+    }
+
+    fn refusal(&self) -> Error {
+        let message = match self {
+            Judge::Cookie(_) => "the other side has another `cluster_cookie`",
+            Judge::Token { .. } => "the other side holds no valid token",
+        };
+        Error::new(ErrorKind::Unauthorized, message)
+    }
 }
 
 /// Whether the client means this node and its cluster.

@@ -12,8 +12,8 @@ pub(crate) enum Role {
     Client = 2,
 }
 
-/// Who one end of a connection says it is. It has proved that it knows the shared secret; with TLS and
-/// `verify_node_id` also that it is the node of this id.
+/// Who one end of a connection says it is. It has proved that it knows the shared secret, or that it holds the token;
+/// with TLS and `verify_node_id` also that it is the node of this id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
     pub(crate) role: Role,
@@ -21,6 +21,8 @@ pub(crate) struct Hello {
     pub(crate) cluster_id: u128,
     /// 0 for a client.
     pub(crate) node_id: u64,
+    /// Public id of the token that a client holds; 0 for whoever knows the shared secret.
+    pub(crate) token: u64,
     /// Where others reach it, `host:port`, at most 256 bytes; may be empty.
     pub(crate) address: String,
 }
@@ -62,8 +64,8 @@ pub(super) fn wrong_node(found: u64, expected: u64, address: &str) -> Error {
     Error::new(ErrorKind::ClusterNotReady, message)
 }
 
-/// A hello in bytes: role, cluster, node, length of the address; the address follows.
-pub(super) const FIXED_BYTES: usize = 1 + 16 + 8 + 2;
+/// A hello in bytes: role, cluster, node, token, length of the address; the address follows.
+pub(super) const FIXED_BYTES: usize = 1 + 16 + 8 + 8 + 2;
 
 impl Hello {
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
@@ -80,6 +82,7 @@ impl Hello {
         out.push(self.role as u8);
         out.extend_from_slice(&self.cluster_id.to_le_bytes());
         out.extend_from_slice(&self.node_id.to_le_bytes());
+        out.extend_from_slice(&self.token.to_le_bytes());
         out.extend_from_slice(&(self.address.len() as u16).to_le_bytes());
         out.extend_from_slice(self.address.as_bytes());
         Ok(())
@@ -101,15 +104,17 @@ impl Hello {
         };
         let cluster_id = u128::from_le_bytes(fixed[1..17].try_into().ok()?);
         let node_id = u64::from_le_bytes(fixed[17..25].try_into().ok()?);
+        let token = u64::from_le_bytes(fixed[25..33].try_into().ok()?);
         let is_whole = Hello::address_bytes(fixed) == Some(address.len());
         let address = String::from_utf8(address.to_vec()).ok()?;
-        let hello = Hello { role, cluster_id, node_id, address };
+        let hello = Hello { role, cluster_id, node_id, token, address };
         (is_whole && hello.is_well_formed()).then_some(hello)
     }
 
-    /// A peer without an id could be taken for anybody, a client with one for a node.
+    /// A peer without an id could be taken for anybody, a client with one for a node; no token makes one a peer.
     fn is_well_formed(&self) -> bool {
         (self.role == Role::Peer) == (self.node_id != 0)
+            && (self.role == Role::Client || self.token == 0)
             && self.address.len() <= limits::ADDRESS_BYTES_MAX
             && self.address.bytes().all(|byte| byte.is_ascii_graphic())
     }

@@ -3,7 +3,7 @@
 //! | file | noun |
 //! |--|--|
 //! | `sockets` | the seam to the network |
-//! | `secret`, `hello`, `handshake` | who is there, and the proof of it |
+//! | `hello`, `handshake`, `proof` | who is there, and the proof of it: the shared secret, or a token |
 //! | `tls` | certificates on both sides |
 //! | `frame`, `wire` | requests and answers as bytes on one connection |
 //! | `caller` | the side that asks |
@@ -17,7 +17,7 @@ mod connection;
 mod frame;
 mod handshake;
 mod hello;
-mod secret;
+mod proof;
 mod server;
 mod sockets;
 #[cfg(test)]
@@ -31,8 +31,8 @@ use crate::limits;
 pub(crate) use caller::Call;
 pub(crate) use caller::{CallError, Caller, ConnectOptions};
 pub(crate) use hello::{Expectation, Hello, Role};
-pub(crate) use secret::SharedSecret;
-pub(crate) use server::{Gate, ServeOptions, Service, serve};
+pub(crate) use proof::{Attempts, Credential, SharedSecret, TokenKey};
+pub(crate) use server::{Gate, ServeOptions, Service, serve, source_of};
 #[cfg(test)]
 pub(crate) use sockets::{BoxStream, Listener};
 pub(crate) use sockets::{Sockets, TcpSockets};

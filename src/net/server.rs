@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,7 +16,7 @@ use super::NetLimits;
 use super::connection::Connection;
 use super::handshake::receive;
 use super::hello::{Hello, Role};
-use super::secret::SharedSecret;
+use super::proof::SharedSecret;
 use super::sockets::{BoxStream, Listener};
 use super::tls::Tls;
 use super::wire::Wire;
@@ -30,8 +31,22 @@ pub(crate) trait Gate: Send + Sync {
     /// Whether one that knows the secret may come in. It gets the error as the reason if not.
     fn admit(&self, hello: &Hello) -> Result<()>;
 
+    /// The hash of a token, given by its public id, if it is valid now. An error when whoever connects from this address
+    /// may not try one now.
+    fn stored_token(&self, _from: &str, _token: u64) -> Result<Option<[u8; 32]>> {
+        Ok(None)
+    }
+
+    /// Told whether a client has proved to hold the token that it named.
+    fn tried_token(&self, _from: &str, _is_right: bool) {}
+
     /// Told of everybody who did not come in, for logs and counters.
     fn refused(&self, _from: &str, _why: &Error) {}
+}
+
+/// The address of the machine that a connection came from; `None` when it came from this machine without one.
+pub(crate) fn source_of(from: &str) -> Option<IpAddr> {
+    from.parse::<SocketAddr>().ok().map(|address| address.ip())
 }
 
 /// Answers requests.
@@ -159,7 +174,7 @@ impl Drop for Counted {
 async fn converse(place: Place, stream: BoxStream, from: String, stopping: watch::Receiver<bool>) {
     let server = place.server.clone();
     let deadline = Duration::from_millis(limits::HANDSHAKE_TIMEOUT_MS);
-    let outcome = tokio::time::timeout(deadline, shake_hands(&server, stream)).await;
+    let outcome = tokio::time::timeout(deadline, shake_hands(&server, stream, &from)).await;
     let outcome = outcome.unwrap_or_else(|_| Err(Error::new(ErrorKind::Timeout, "no proof within the deadline")));
     drop(place);
     match outcome {
@@ -172,7 +187,7 @@ async fn converse(place: Place, stream: BoxStream, from: String, stopping: watch
     }
 }
 
-async fn shake_hands(server: &Arc<Server>, mut stream: BoxStream) -> Result<(BoxStream, Hello, Counted)> {
+async fn shake_hands(server: &Arc<Server>, mut stream: BoxStream, from: &str) -> Result<(BoxStream, Hello, Counted)> {
     let options = &server.options;
     let mut certificate = None;
     if let Some(tls) = &options.tls {
@@ -186,6 +201,6 @@ async fn shake_hands(server: &Arc<Server>, mut stream: BoxStream) -> Result<(Box
         options.gate.admit(hello)?;
         server.count(hello)
     };
-    let (hello, counted) = receive(&mut stream, &own, &options.secret, admit).await?;
+    let (hello, counted) = receive(&mut stream, &own, &options.secret, (&*options.gate, from), admit).await?;
     Ok((stream, hello, counted))
 }

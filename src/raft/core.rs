@@ -22,6 +22,7 @@ use super::types::{Answer, Batch, Peer, Types};
 use crate::discovery::{Discovery, Found};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
+use crate::net::Attempts;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
 
@@ -143,6 +144,8 @@ pub(super) struct Core {
     pub(super) serves_locally: AtomicBool,
     pub(super) lease: Arc<Lease>,
     pub(super) time: Arc<dyn Time>,
+    /// Tokens that were tried, by where.
+    pub(super) attempts: Attempts,
     /// `None` for a node without sockets.
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) applied: Arc<Applied>,
@@ -190,6 +193,7 @@ impl Core {
             serves_locally: AtomicBool::new(false),
             lease: parts.lease,
             time: parts.time,
+            attempts: Attempts::default(),
             peers: parts.peers,
             applied: Arc::default(),
             snapshot_activity: Arc::default(),
@@ -329,6 +333,11 @@ impl Core {
 
     pub(super) fn leads_with_quorum(&self) -> bool {
         self.is_leader() && self.has_quorum()
+    }
+
+    /// Whether everything that was acknowledged before is applied here, without asking anybody.
+    pub(super) fn knows_all(&self) -> bool {
+        self.lease.is_valid() || self.serves_locally.load(Ordering::Acquire)
     }
 
     /// Hands a batch to this node's own log. `done` gets what became of it, or is dropped when the node stops first.

@@ -22,7 +22,7 @@ use super::types::Types;
 use crate::config::{ClusterConfig, Durability};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency};
-use crate::net::{Service, Sockets};
+use crate::net::{Attempts, Service, Sockets};
 use crate::state_machine::StateMachine;
 #[cfg(test)]
 use crate::storage::Log;
@@ -172,6 +172,11 @@ impl Node {
     /// The content. Whoever reads it satisfies [`Node::begin_read`] first.
     pub(crate) fn machine(&self) -> &StateMachine {
         &self.core.machine
+    }
+
+    /// Tokens that were tried, by where.
+    pub(crate) fn attempts(&self) -> &Attempts {
+        &self.core.attempts
     }
 
     /// Hands a command to the leader's log; see [`Batcher::submit`].

@@ -23,7 +23,10 @@ use crate::config::{ClusterConfig, Durability};
 use crate::discovery::{self, Announcement, Discovery, DiscoveryOptions, Resolver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Consistency;
-use crate::net::{ConnectOptions, Hello, NetLimits, Role, ServeOptions, SharedSecret, Sockets, Tls, TlsFiles, serve};
+use crate::net::serve;
+use crate::net::{
+    ConnectOptions, Credential, Hello, NetLimits, Role, ServeOptions, SharedSecret, Sockets, Tls, TlsFiles,
+};
 use crate::state_machine::StateMachine;
 use crate::storage::{DataDir, Log, LogOptions, SnapshotStore};
 
@@ -178,6 +181,7 @@ impl Runner {
     async fn listen(&self, cluster: &ClusterConfig, mut stops: watch::Receiver<bool>) -> Result<Discovery> {
         let peers = self.core.peers.as_ref().ok_or_else(|| Error::from(ErrorKind::Internal))?;
         let options = peers.options();
+        let Credential::Cookie(secret) = &options.credential else { return Err(ErrorKind::Internal.into()) };
         let cannot = |error: std::io::Error| {
             let message = format!("cannot listen on {}: {error}; choose another `listen`", cluster.listen);
             Error::new(ErrorKind::Io, message).with_source(error)
@@ -196,7 +200,7 @@ impl Runner {
         peers.settle(address.clone());
         let serve_options = ServeOptions {
             tls: options.tls.clone(),
-            secret: options.secret.clone(),
+            secret: secret.clone(),
             gate: Arc::new(Shared(self.server.clone())),
             service: Arc::new(Shared(self.server.clone())),
             limits: NetLimits::default(),
@@ -402,16 +406,18 @@ fn make_peers(cluster: &ClusterConfig, options: &NodeOptions, election_timeout: 
             verify_node_id: tls.verify_node_id,
         })
     });
+    let secret = SharedSecret::new(cluster.cookie.reveal())?;
     let connecting = ConnectOptions {
         sockets: options.seams.sockets.clone(),
         tls: tls.transpose()?.map(Arc::new),
-        secret: SharedSecret::new(cluster.cookie.reveal())?,
+        credential: Credential::Cookie(secret),
         limits: NetLimits::default(),
     };
     let hello = Hello {
         role: Role::Peer,
         cluster_id: options.identity.cluster_id,
         node_id: options.identity.node_id,
+        token: 0,
         address: String::new(),
     };
     Ok(Peers::new(connecting, election_timeout, hello))

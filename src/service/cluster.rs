@@ -1,10 +1,8 @@
 //! Cluster: the verbs that change who is a member and who leads.
 
-use std::sync::Arc;
-
-use super::client::Client;
+use super::kv::{Backend, Kv};
 use crate::error::{Error, ErrorKind, Result};
-use crate::raft::{MembershipChange, Node};
+use crate::raft::MembershipChange;
 
 /// How long a change of membership may take when the caller does not say, milliseconds.
 const TIMEOUT_MS: u64 = 30_000;
@@ -13,28 +11,20 @@ const TIMEOUT_MS: u64 = 30_000;
 ///
 /// Every verb blocks until the change is committed, works on any member and on a client, and answers
 /// `cluster_not_ready` when there is no majority. Node ids are those of [`Concord::members`](crate::Concord::members).
+/// Those that change something need the scope `admin`.
 pub struct Cluster {
-    backend: Backend,
-}
-
-enum Backend {
-    Node(Arc<Node>),
-    Client(Arc<Client>),
+    kv: Kv,
 }
 
 impl Cluster {
-    pub(crate) fn of_node(node: Arc<Node>) -> Cluster {
-        Cluster { backend: Backend::Node(node) }
-    }
-
-    pub(crate) fn of_client(client: Arc<Client>) -> Cluster {
-        Cluster { backend: Backend::Client(client) }
+    pub(crate) fn new(kv: Kv) -> Cluster {
+        Cluster { kv }
     }
 
     /// Whether this node serves: it belongs to a cluster, has caught up, and knows a leader that a quorum follows. Of a
     /// client: whether a member answers that this is so of it, for which it blocks.
     pub fn is_ready(&self) -> bool {
-        match &self.backend {
+        match &self.kv.backend {
             Backend::Node(node) => node.is_ready(),
             Backend::Client(client) => client.status().is_ok_and(|status| status.raft.is_ready),
         }
@@ -45,7 +35,7 @@ impl Cluster {
     /// # Errors
     /// `timeout` when it takes longer; the message says what is missing. `closed`.
     pub fn wait_ready(&self, timeout_ms: u64) -> Result<()> {
-        match &self.backend {
+        match &self.kv.backend {
             Backend::Node(node) => node.wait_ready(timeout_ms),
             Backend::Client(client) => {
                 let deadline = std::time::Instant::now() + std::time::Duration::from_millis(timeout_ms);
@@ -64,8 +54,9 @@ impl Cluster {
     }
 
     fn change(&self, change: MembershipChange, timeout_ms: Option<u64>) -> Result<u64> {
+        self.kv.check_admin()?;
         let timeout_ms = timeout_ms.unwrap_or(TIMEOUT_MS);
-        match &self.backend {
+        match &self.kv.backend {
             Backend::Node(node) => node.change(change, timeout_ms),
             Backend::Client(client) => client.change(&change, timeout_ms),
         }
@@ -118,7 +109,7 @@ impl Cluster {
     /// # Errors
     /// `invalid_config` for the last voter, and for a client, which is no member.
     pub fn leave(&self, timeout_ms: Option<u64>) -> Result<()> {
-        match &self.backend {
+        match &self.kv.backend {
             Backend::Node(node) => self.remove(node.status().node_id, timeout_ms),
             Backend::Client(_) => {
                 Err(Error::new(ErrorKind::InvalidConfig, "a client is no member, so it cannot leave"))

@@ -3,6 +3,7 @@
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use super::auth::Caller;
 use super::{Clock, Pending, View};
 use crate::config::{ClientConfig, Compression, Config};
 use crate::encoding::{check_value, stored};
@@ -12,10 +13,11 @@ use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem
 use crate::model::{ReadOptions, RecordView, Reply, Write};
 use crate::raft::{Done, Freshness, Node};
 use crate::service::client::Client;
-use crate::state_machine::{self, Changes};
+use crate::state_machine::{Changes, Need};
 
 /// Where the data is.
-enum Backend {
+#[derive(Clone)]
+pub(super) enum Backend {
     /// Here: this program is a member.
     Node(Arc<Node>),
     /// With the members.
@@ -26,9 +28,15 @@ enum Backend {
 ///
 /// The methods named like the verbs (`put`, `get`, ...) take and give native values; `read`, `view`,
 /// `submit` and `call` carry encoded ones and are what the bindings of other languages are made of.
+///
+/// Every verb is carried out in the name of the handle that it was got from, see
+/// [`Concord::with_token`](crate::Concord::with_token), and answers first of all `unauthorized` when there is no valid
+/// token where one is needed, and `forbidden` when the token does not allow it, whether the key exists or not.
+#[derive(Clone)]
 pub struct Kv {
-    backend: Backend,
-    clock: Clock,
+    pub(super) backend: Backend,
+    pub(super) clock: Clock,
+    pub(super) caller: Caller,
     compression: Compression,
     value_bytes_max: usize,
     default_consistency: Consistency,
@@ -39,6 +47,7 @@ impl Kv {
         Kv {
             backend: Backend::Node(node),
             clock,
+            caller: Caller::Trusted,
             compression: config.compression,
             value_bytes_max: config.value_bytes_max,
             default_consistency: config.default_read_consistency,
@@ -49,10 +58,16 @@ impl Kv {
         Kv {
             backend: Backend::Client(client),
             clock,
+            caller: Caller::Trusted,
             compression: config.compression,
             value_bytes_max: limits::VALUE_BYTES_MAX_CEILING,
             default_consistency: config.default_read_consistency,
         }
+    }
+
+    /// The same verbs in somebody's name.
+    pub(crate) fn acting_as(&self, caller: Caller) -> Kv {
+        Kv { caller, ..self.clone() }
     }
 
     /// Reads one record without queue, task or copy: `f` gets it while it is borrowed from the store.
@@ -80,6 +95,7 @@ impl Kv {
         value_bytes_max: usize,
         f: impl FnOnce(RecordView<'_>) -> T,
     ) -> Result<Option<T>> {
+        self.caller.check_read(key)?;
         check_key(key)?;
         let level = self.level(options);
         let node = match &self.backend {
@@ -128,7 +144,7 @@ impl Kv {
         options: &ReadOptions,
         done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
     ) {
-        if let Err(error) = check_key(key) {
+        if let Err(error) = self.caller.check_read(key).and_then(|()| check_key(key)) {
             return done(Err(error));
         }
         let level = self.level(options);
@@ -146,9 +162,31 @@ impl Kv {
                 Err(error) => return done.map_or((), |done| done(Err(error))),
             }
             let Some(done) = done else { return };
-            return start_confirmed(node, key, level, timeout_ms(options), done);
+            return self.start_confirmed(node, key, level, timeout_ms(options), done);
         }
-        start_confirmed(node, key, level, timeout_ms(options), done);
+        self.start_confirmed(node, key, level, timeout_ms(options), done);
+    }
+
+    /// Reads once the leader or a quorum has confirmed.
+    fn start_confirmed(
+        &self,
+        node: &Arc<Node>,
+        key: &[u8],
+        level: Consistency,
+        timeout_ms: u64,
+        done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
+    ) {
+        let (reader, key, caller) = (node.clone(), key.to_vec(), self.caller.clone());
+        let ready = move |ready: Result<u64>| {
+            let mut done = Some(done);
+            let read = caller.check_valid().and(ready).and_then(|time_ms| {
+                reader.machine().read(&key, || time_ms, |record| done.take().map(|done| done(Ok(Some(record)))))
+            });
+            if let Some(done) = done {
+                done(read.map(|_| None));
+            }
+        };
+        node.confirm_read(level, timeout_ms, Box::new(ready));
     }
 
     /// A point in time of the whole store, for several reads that belong together. Writes go on meanwhile. Blocks like
@@ -157,6 +195,7 @@ impl Kv {
     /// # Errors
     /// `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
     pub fn view(&self, options: &ReadOptions) -> Result<View> {
+        self.caller.check_scope(Need::Read)?;
         let level = self.level(options);
         let node = match &self.backend {
             Backend::Node(node) => node,
@@ -166,20 +205,19 @@ impl Kv {
         if freshness != Freshness::Unknown {
             let view = node.machine().view(self.clock.now_ms());
             if freshness == Freshness::Present || node.still_leads() {
-                return Ok(View::of_node(view));
+                return Ok(View::of_node(view, self.caller.clone()));
             }
         }
         let time_ms = self.wait_for_read(node, level, options)?;
-        Ok(View::of_node(node.machine().view(time_ms)))
+        Ok(View::of_node(node.machine().view(time_ms), self.caller.clone()))
     }
 
     /// The same without blocking this thread: `done` runs exactly once, here or on an internal thread.
-    pub(crate) fn start_view(
-        &self,
-        options: &ReadOptions,
-        done: impl FnOnce(Result<state_machine::View>) + Send + 'static,
-    ) {
+    pub(crate) fn start_view(&self, options: &ReadOptions, done: impl FnOnce(Result<View>) + Send + 'static) {
         let Backend::Node(node) = &self.backend else { return done(Err(ErrorKind::Internal.into())) };
+        if let Err(error) = self.caller.check_scope(Need::Read) {
+            return done(Err(error));
+        }
         let level = self.level(options);
         match node.begin_read(level) {
             Err(error) => return done(Err(error)),
@@ -187,12 +225,16 @@ impl Kv {
             Ok(freshness) => {
                 let view = node.machine().view(self.clock.now_ms());
                 if freshness == Freshness::Present || node.still_leads() {
-                    return done(Ok(view));
+                    return done(Ok(View::of_node(view, self.caller.clone())));
                 }
             }
         }
-        let reader = node.clone();
-        let ready = move |ready: Result<u64>| done(ready.map(|time_ms| reader.machine().view(time_ms)));
+        let (reader, caller) = (node.clone(), self.caller.clone());
+        let view = move |time_ms| {
+            caller.check_valid()?;
+            Ok(View::of_node(reader.machine().view(time_ms), caller))
+        };
+        let ready = move |ready: Result<u64>| done(ready.and_then(view));
         node.confirm_read(level, timeout_ms(options), Box::new(ready));
     }
 
@@ -200,9 +242,10 @@ impl Kv {
         options.consistency.unwrap_or(self.default_consistency)
     }
 
-    /// Blocks until the leader or a quorum has confirmed; gives the time to judge expiry by.
+    /// Blocks until the leader or a quorum has confirmed; gives the time to judge expiry by. What was revoked before the
+    /// read began is refused then.
     #[cold]
-    fn wait_for_read(&self, node: &Node, level: Consistency, options: &ReadOptions) -> Result<u64> {
+    pub(super) fn wait_for_read(&self, node: &Node, level: Consistency, options: &ReadOptions) -> Result<u64> {
         let timeout_ms = timeout_ms(options);
         if timeout_ms == 0 {
             return Err(ErrorKind::Timeout.into());
@@ -212,20 +255,29 @@ impl Kv {
         // The rounds keep the time themselves; a node that stops drops the sender.
         let patience = Duration::from_millis(timeout_ms.saturating_add(1_000));
         match receiver.recv_timeout(patience) {
-            Ok(ready) => ready,
+            Ok(ready) => self.caller.check_valid().and(ready),
             Err(_) if node.is_closed() => Err(ErrorKind::Closed.into()),
             Err(_) => Err(ErrorKind::Timeout.into()),
         }
     }
 
     /// All changes committed from now on, in order, each exactly once. `capacity` is how many may wait for
-    /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait.
+    /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait. A token that
+    /// reaches only some keys gets none. They end with the token, see [`Changes::has_ended`].
     ///
     /// # Errors
     /// `cluster_not_ready` for a client: only members have the changes.
     pub fn changes(&self, capacity: usize) -> Result<Changes> {
+        self.caller.check_read_all()?;
         match &self.backend {
-            Backend::Node(node) => Ok(node.machine().changes(capacity)),
+            Backend::Node(node) => {
+                let changes = node.machine().changes(capacity);
+                let caller = self.caller.clone();
+                Ok(match caller {
+                    Caller::Trusted => changes,
+                    caller => changes.only_while(move || caller.check_valid().is_ok()),
+                })
+            }
             Backend::Client(_) => {
                 Err(Error::new(ErrorKind::ClusterNotReady, "a client has no changes; open a member to follow them"))
             }
@@ -237,7 +289,7 @@ impl Kv {
     /// error the write was refused: nothing was done and `done` is never called.
     ///
     /// # Errors
-    /// The checks of the contract, in its order (key, TTL and condition, value, cluster).
+    /// The checks of the contract, in its order (token, key, TTL and condition, value, cluster).
     pub fn submit(
         &self,
         write: Write<'_>,
@@ -261,13 +313,25 @@ impl Kv {
     }
 
     fn start(&self, write: Write<'_>, timeout_ms: Option<u64>, done: Done) -> Result<()> {
+        self.caller.check_write(&write)?;
         self.check(&write)?;
         let sealed = self.seal_values(&write)?;
         if timeout_ms == Some(0) {
             return Err(ErrorKind::Timeout.into());
         }
         let stamp_ms = self.clock.now_ms();
-        let command = Command { stamp_ms, operation: operation(&write, stamp_ms, sealed.as_slice()) };
+        self.propose(stamp_ms, operation(&write, stamp_ms, sealed.as_slice()), timeout_ms, done)
+    }
+
+    /// Hands an operation that was judged to the log.
+    pub(super) fn propose(
+        &self,
+        stamp_ms: u64,
+        operation: Operation<'_>,
+        timeout_ms: Option<u64>,
+        done: Done,
+    ) -> Result<()> {
+        let command = Command { stamp_ms, operation: self.caller.in_own_name(operation) };
         let timeout_ms = timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT);
         match &self.backend {
             Backend::Node(node) => node.propose(&command, timeout_ms, done),
@@ -350,27 +414,6 @@ impl Kv {
 
 fn timeout_ms(options: &ReadOptions) -> u64 {
     options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT)
-}
-
-/// Reads once the leader or a quorum has confirmed.
-fn start_confirmed(
-    node: &Arc<Node>,
-    key: &[u8],
-    level: Consistency,
-    timeout_ms: u64,
-    done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
-) {
-    let (reader, key) = (node.clone(), key.to_vec());
-    let ready = move |ready: Result<u64>| {
-        let mut done = Some(done);
-        let read = ready.and_then(|time_ms| {
-            reader.machine().read(&key, || time_ms, |record| done.take().map(|done| done(Ok(Some(record)))))
-        });
-        if let Some(done) = done {
-            done(read.map(|_| None));
-        }
-    };
-    node.confirm_read(level, timeout_ms, Box::new(ready));
 }
 
 fn check_key(key: &[u8]) -> Result<()> {

@@ -1,5 +1,6 @@
-//! Verbs, as every face calls them: check limits, stamp, hand to the node, account.
+//! Verbs, as every face calls them: authorise, check limits, stamp, hand to the node, account.
 
+mod auth;
 mod client;
 mod clock;
 mod cluster;
@@ -7,9 +8,11 @@ mod expiry;
 mod kv;
 mod pending;
 mod status;
+mod tokens;
 mod verbs;
 mod view;
 
+pub(crate) use auth::{Caller, Identification, note_token_uses};
 pub(crate) use client::{Answering, Client};
 pub(crate) use clock::Clock;
 #[cfg(test)]
@@ -19,5 +22,6 @@ pub(crate) use expiry::remove_expired;
 pub use kv::Kv;
 pub use pending::Pending;
 pub use status::Status;
+pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;

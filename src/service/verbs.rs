@@ -8,6 +8,7 @@ use super::{Kv, Pending};
 use crate::encoding::{decode_value, encode_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Compress, Condition, ReadOptions, Record, RecordView, Reply, Value, Write};
+use crate::state_machine::Need;
 
 /// Options of [`Kv::put_with`] and its relatives. `PutOptions::default()` is what [`Kv::put`] uses.
 #[derive(Debug, Clone, Default)]
@@ -170,6 +171,7 @@ impl Kv {
 
     /// The records of several keys at one point in time, `None` where there is none. At most 500 keys.
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Record>>> {
+        self.caller.check_scope(Need::Read)?;
         if keys.len() > crate::limits::BATCH_OPS_MAX {
             return Err(ErrorKind::BatchTooLarge.into());
         }
@@ -183,7 +185,8 @@ impl Kv {
         records.into_iter().collect()
     }
 
-    /// Everything that is stored, at one point in time. For large stores prefer [`Kv::view`] and its scan.
+    /// Everything that is stored, at one point in time. For large stores prefer [`Kv::view`] and its scan. A token that
+    /// reaches only some keys gets `forbidden`: scan within its prefixes.
     pub fn get_all(&self) -> Result<BTreeMap<Vec<u8>, Record>> {
         let mut all = BTreeMap::new();
         let mut failure = None;

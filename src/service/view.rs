@@ -2,6 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use super::auth::Caller;
 use super::client::RemoteView;
 use crate::error::Result;
 use crate::model::RecordView;
@@ -10,8 +11,12 @@ use crate::state_machine;
 /// A point in time of the whole store. Writes go on meanwhile; what they replace is kept in memory
 /// as long as the view lives, so do not keep one longer than needed. That of a client is kept by a member, which lets it
 /// go after half a minute without a question.
+///
+/// It answers in the name of the handle that it was got from, and with every question anew: `unauthorized` once the token
+/// was revoked, `forbidden` for keys out of its reach.
 pub struct View {
     place: Place,
+    caller: Caller,
 }
 
 enum Place {
@@ -20,12 +25,18 @@ enum Place {
 }
 
 impl View {
-    pub(super) fn of_node(view: state_machine::View) -> View {
-        View { place: Place::Here(view) }
+    pub(super) fn of_node(view: state_machine::View, caller: Caller) -> View {
+        View { place: Place::Here(view), caller }
     }
 
     pub(super) fn of_client(view: RemoteView) -> View {
-        View { place: Place::There(view) }
+        // The member that keeps it judges.
+        View { place: Place::There(view), caller: Caller::Trusted }
+    }
+
+    /// In whose name it answers.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     /// Revision of the last change that this view sees.
@@ -39,8 +50,9 @@ impl View {
     /// Reads one record; `None` when it was missing or expired. For several keys prefer [`View::get_many`].
     ///
     /// # Errors
-    /// Of a client: `cluster_not_ready` when the member that kept the view is gone, `timeout`.
+    /// `unauthorized`, `forbidden`. Of a client: `cluster_not_ready` when the member that kept the view is gone, `timeout`.
     pub fn get<T>(&self, key: &[u8], f: impl FnOnce(RecordView<'_>) -> T) -> Result<Option<T>> {
+        self.caller.check_read(key)?;
         match &self.place {
             Place::Here(view) => view.get(key, f),
             Place::There(view) => {
@@ -51,11 +63,13 @@ impl View {
         }
     }
 
-    /// Reads several records: calls `f` for each key in order, with `None` where there is nothing.
+    /// Reads several records: calls `f` for each key in order, with `None` where there is nothing. One key that the token
+    /// does not reach refuses all of them.
     ///
     /// # Errors
     /// As [`View::get`].
     pub fn get_many(&self, keys: &[&[u8]], mut f: impl FnMut(Option<RecordView<'_>>)) -> Result<()> {
+        self.caller.check_reads(keys)?;
         match &self.place {
             Place::Here(view) => {
                 for key in keys {
@@ -69,7 +83,8 @@ impl View {
         }
     }
 
-    /// Visits the records of a range of keys in key order, until `f` breaks off.
+    /// Visits the records of a range of keys in key order, until `f` breaks off. The range of a token that reaches only
+    /// some keys must lie within one of its prefixes.
     ///
     /// # Errors
     /// As [`View::get`].
@@ -78,6 +93,7 @@ impl View {
         range: (Bound<&[u8]>, Bound<&[u8]>),
         f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
     ) -> Result<()> {
+        self.caller.check_range(range)?;
         match &self.place {
             Place::Here(view) => view.scan(range, f),
             Place::There(view) => view.scan(range, f),

@@ -7,11 +7,12 @@ use super::feed::{Change, ChangeKind, Feed};
 use super::keyspace::{Content, StateMachine, Writer};
 use super::sessions::{Admission, Applied, Outcome, put_outcome};
 use super::slot::{Slot, Version};
+use super::tokens::Tokens;
 use super::versions::TRIM_PER_COMMAND;
 use crate::encoding::command::Commands;
 use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, stored};
 use crate::error::{ErrorKind, Result};
-use crate::model::{Command, Condition, Operation, PutItem, Reply};
+use crate::model::{Command, Condition, Operation, PutItem, Reply, TokenId};
 
 impl StateMachine {
     /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
@@ -51,7 +52,7 @@ impl StateMachine {
         let leader_ms = self.sabotage.local_ms().or(leader_ms);
         for command in commands {
             let command = command?;
-            let outcome = Application::begin(content, &self.feed, &command, leader_ms).run(command.operation)?;
+            let outcome = Application::begin(self, content, &command, leader_ms).run(command.operation)?;
             done(outcome);
         }
         Ok(())
@@ -78,6 +79,7 @@ impl Content {
 struct Application<'a> {
     content: &'a Content,
     feed: &'a Feed,
+    tokens: &'a Tokens,
     writer: MutexGuard<'a, Writer>,
     /// Revision of this command if it changes anything.
     revision: u64,
@@ -95,7 +97,12 @@ struct Application<'a> {
 
 impl<'a> Application<'a> {
     /// Time is the leader's, from the batch; in version 1 it came with each command.
-    fn begin(content: &'a Content, feed: &'a Feed, command: &Command<'_>, leader_ms: Option<u64>) -> Application<'a> {
+    fn begin(
+        machine: &'a StateMachine,
+        content: &'a Content,
+        command: &Command<'_>,
+        leader_ms: Option<u64>,
+    ) -> Application<'a> {
         let mut writer = content.writer();
         content.trim_with(&mut writer, TRIM_PER_COMMAND);
         let stamp_ms = leader_ms.unwrap_or(command.stamp_ms);
@@ -104,13 +111,14 @@ impl<'a> Application<'a> {
             content.time_ms.store(stamp_ms, Ordering::Release);
         }
         let shared = matches!(
-            command.operation,
+            command.operation.unwrapped(),
             Operation::PutMany(_) | Operation::DeleteMany(_) | Operation::TouchMany(_) | Operation::Expire { .. }
         );
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
-            feed,
+            feed: &machine.feed,
+            tokens: machine.tokens(),
             writer,
             revision,
             now_ms,
@@ -123,6 +131,20 @@ impl<'a> Application<'a> {
     }
 
     fn run(mut self, operation: Operation<'_>) -> Result<Outcome> {
+        let (operation, owner) = match operation {
+            Operation::Authorised { token, operation } => (*operation, Some(token)),
+            operation => (operation, None),
+        };
+        let outcome = match owner {
+            Some(token) if !self.tokens.is_valid(token, self.now_ms) => Err(ErrorKind::Unauthorized),
+            _ => self.carry_out(operation, owner)?,
+        };
+        self.publish();
+        Ok(outcome)
+    }
+
+    /// The operation itself, in the name of a token or of nobody.
+    fn carry_out(&mut self, operation: Operation<'_>, owner: Option<TokenId>) -> Result<Outcome> {
         let outcome = match operation {
             Operation::Put { item, condition } => self.put_if(&self.dated(&item), condition)?,
             Operation::Delete { key, condition } => self.delete_if(key, condition)?,
@@ -155,10 +177,24 @@ impl<'a> Application<'a> {
                 expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }
-            Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open() }),
+            Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open(owner) }),
+            Operation::CreateToken(item) => {
+                let deadline_ms = item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
+                self.tokens.create(&item, deadline_ms, self.now_ms).map(|()| self.unnumbered())
+            }
+            Operation::RevokeToken(token) => self.tokens.revoke(token).map(|()| self.unnumbered()),
+            Operation::NoteTokenUse { token, used_ms } => {
+                self.tokens.note_use(token, used_ms.min(self.now_ms)).map(|()| self.unnumbered())
+            }
+            // Reading a command lets none within another through.
+            Operation::Authorised { .. } => Err(ErrorKind::Unauthorized),
         };
-        self.publish();
         Ok(outcome)
+    }
+
+    /// The reply of what changes no record.
+    fn unnumbered(&self) -> Reply {
+        Reply::Done { revision: 0 }
     }
 
     /// A deadline by the state machine's time, with the lifetime that the origin meant by its own clock.

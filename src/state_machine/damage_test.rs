@@ -5,7 +5,7 @@ use super::{SnapshotHeader, StateMachine, load_snapshot};
 use crate::encoding::batch::{UNSTAMPED_VERSION, check_batch, put_batch_header, stamp_batch};
 use crate::encoding::command::put_command;
 use crate::encoding::wire::WireReader;
-use crate::model::{Command, Operation};
+use crate::model::{Command, NewTokenItem, Operation, Scopes};
 
 const MUTATIONS: usize = 10_000;
 
@@ -19,11 +19,18 @@ fn mutate(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     damaged
 }
 
+/// Opens sessions and makes some tokens.
 fn open_sessions(machine: &StateMachine, count: usize) {
     let mut payload = Vec::new();
     put_batch_header(&mut payload, 0, 0, 0);
     let open = Command { stamp_ms: 0, operation: Operation::OpenSession };
     (0..count).for_each(|_| put_command(&mut payload, &open));
+    for number in 0..5 {
+        let scopes = Scopes { read: true, ..Scopes::default() };
+        let key_prefixes = vec![&b"key:"[..]];
+        let item = NewTokenItem { hash: [number; 32], name: "n", scopes, key_prefixes, deadline_ms: None };
+        put_command(&mut payload, &Command { stamp_ms: 0, operation: Operation::CreateToken(item) });
+    }
     machine.apply(&payload, |_| {}).unwrap();
 }
 
@@ -109,13 +116,13 @@ fn ten_thousand_damaged_snapshots() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(blocks.len(), 2, "records and sessions");
+    assert_eq!(blocks.len(), 3, "records, sessions and tokens");
     let before = machine.digest().unwrap();
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..MUTATIONS {
         let damaged_header = if random.below(10) == 0 { mutate(&header, &mut random) } else { header.clone() };
         let mut damaged_blocks = blocks.clone();
-        damaged_blocks[round % 2] = mutate(&blocks[round % 2], &mut random);
+        damaged_blocks[round % 3] = mutate(&blocks[round % 3], &mut random);
         let mut damaged_blocks = damaged_blocks.into_iter();
         let target = StateMachine::new();
         let loaded = SnapshotHeader::decode(&mut WireReader::new(&damaged_header))
@@ -123,6 +130,7 @@ fn ten_thousand_damaged_snapshots() {
         if loaded.is_err() {
             refused += 1;
             assert_eq!(target.len(), 0, "a refused snapshot leaves the old content in place");
+            assert_eq!(target.tokens().len(), 0);
         } else {
             accepted += 1;
             // A damaged value says so when it is opened; storage's checksums keep such ones away from here.

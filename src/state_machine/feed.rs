@@ -85,6 +85,8 @@ pub enum FeedItem {
 pub struct Changes {
     buffer: Arc<Buffer>,
     feed: Arc<Feed>,
+    /// Whether the subscriber may still have them; `None` is always.
+    is_allowed: Option<Box<dyn Fn() -> bool + Send + Sync>>,
 }
 
 struct Buffer {
@@ -122,7 +124,7 @@ impl Feed {
         let buffer = Arc::new(Buffer { capacity: capacity.max(1), state, filled: Condvar::new() });
         self.subscribers().push(buffer.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
-        Changes { buffer, feed: self.clone() }
+        Changes { buffer, feed: self.clone(), is_allowed: None }
     }
 
     /// Hands on the changes of one command.
@@ -155,8 +157,27 @@ impl Feed {
 }
 
 impl Changes {
-    /// The next item, waiting at most `timeout`; `None` when there was none in that time.
+    /// The same, but only as long as this holds.
+    pub(crate) fn only_while(self, is_allowed: impl Fn() -> bool + Send + Sync + 'static) -> Changes {
+        let mut changes = self;
+        changes.is_allowed = Some(Box::new(is_allowed));
+        changes
+    }
+
+    /// Whether nothing more will come, because the token in whose name they were opened was revoked or has expired.
+    pub fn has_ended(&self) -> bool {
+        self.is_allowed.as_ref().is_some_and(|is_allowed| !is_allowed())
+    }
+
+    /// The next item, waiting at most `timeout`; `None` when there was none in that time, or when there will be none, see
+    /// [`Changes::has_ended`].
     pub fn next_within(&mut self, timeout: Duration) -> Option<FeedItem> {
+        let item = self.wait(timeout);
+        // After the wait: it may have ended meanwhile.
+        if self.has_ended() { None } else { item }
+    }
+
+    fn wait(&mut self, timeout: Duration) -> Option<FeedItem> {
         let is_empty = |state: &mut BufferState| state.changes.is_empty() && state.gap_from.is_none();
         let waited = self.buffer.filled.wait_timeout_while(self.buffer.state(), timeout, is_empty);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;

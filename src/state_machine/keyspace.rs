@@ -14,10 +14,11 @@ use super::feed::{Changes, Feed};
 use super::sabotage::Sabotage;
 use super::sessions::Sessions;
 use super::slot::{Slot, VersionRef};
+use super::tokens::Tokens;
 use super::versions::Versions;
 use crate::encoding::stored;
 use crate::error::{ErrorKind, Result};
-use crate::model::RecordView;
+use crate::model::{RecordView, TokenId};
 
 /// What a record costs beside its key and value: slot, version, index entries (measured).
 const RECORD_OVERHEAD_BYTES: u64 = 128;
@@ -27,6 +28,8 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 pub(crate) struct StateMachine {
     content: Arc<ArcSwap<Content>>,
     pub(super) feed: Arc<Feed>,
+    /// Outlives the content that a snapshot replaces; see [`Tokens`].
+    tokens: Arc<Tokens>,
     #[cfg(test)]
     pub(crate) sabotage: Arc<Sabotage>,
 }
@@ -59,6 +62,7 @@ impl StateMachine {
         StateMachine {
             content: Arc::new(ArcSwap::from_pointee(Content::new())),
             feed: Arc::default(),
+            tokens: Arc::default(),
             #[cfg(test)]
             sabotage: Arc::default(),
         }
@@ -76,6 +80,17 @@ impl StateMachine {
     pub(super) fn replace_content(&self, content: Content) {
         let old = self.content.swap(Arc::new(content));
         self.feed.publish_gap(old.published.load(Ordering::Acquire) + 1);
+    }
+
+    /// The valid tokens. Only commands change them.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// The token that opened this session, `None` within when a member or somebody who holds the cookie did; `None` when
+    /// there is no such session.
+    pub(crate) fn session_owner(&self, session: u64) -> Option<Option<TokenId>> {
+        self.content().writer().sessions.owner(session)
     }
 
     /// All committed changes from now on.

@@ -10,7 +10,7 @@ use crate::encoding::wire::WireReader;
 use crate::encoding::{decode_value, encode_value, stored};
 use crate::error::ErrorKind;
 use crate::limits::SESSION_BATCHES_MAX;
-use crate::model::{Command, Condition, Operation, PutItem, Reply, Value};
+use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, TokenId, Value};
 
 /// A record of the model: value, revision, deadline.
 type ModelRecord = (Value, u64, Option<u64>);
@@ -22,7 +22,11 @@ struct Model {
     revision: u64,
     time_ms: u64,
     sessions: BTreeMap<u64, ModelSession>,
+    tokens: BTreeMap<TokenId, ModelToken>,
 }
+
+/// When a token ends, was made, and was last used.
+type ModelToken = (Option<u64>, u64, Option<u64>);
 
 /// What a session's owner has acknowledged, and what every batch since was told.
 #[derive(Clone, Default)]
@@ -92,6 +96,31 @@ impl Model {
             (item.key.to_vec(), (value, next, item.deadline_ms.map(deadline)))
         };
         match &command.operation {
+            Operation::Authorised { token, operation } => {
+                let is_valid = |(ends_ms, ..): &ModelToken| ends_ms.is_none_or(|ends_ms| ends_ms > time_ms);
+                if !self.tokens.get(token).is_some_and(is_valid) {
+                    return Err(ErrorKind::Unauthorized);
+                }
+                let command = Command { stamp_ms: command.stamp_ms, operation: (**operation).clone() };
+                self.apply(&command, leader_ms)
+            }
+            Operation::CreateToken(item) => {
+                let id = TokenId::of(&item.hash);
+                if self.tokens.contains_key(&id) {
+                    return Err(ErrorKind::AlreadyExists);
+                }
+                self.tokens.insert(id, (item.deadline_ms.map(deadline), time_ms, None));
+                Ok(Reply::Done { revision: 0 })
+            }
+            Operation::RevokeToken(token) => {
+                self.tokens.remove(token).ok_or(ErrorKind::NotFound)?;
+                Ok(Reply::Done { revision: 0 })
+            }
+            Operation::NoteTokenUse { token, used_ms } => {
+                let (_, _, noted_ms) = self.tokens.get_mut(token).ok_or(ErrorKind::NotFound)?;
+                *noted_ms = (*noted_ms).max(Some(time_ms.min(*used_ms)));
+                Ok(Reply::Done { revision: 0 })
+            }
             Operation::Put { item, condition } => {
                 self.check(item.key, *condition)?;
                 self.records.extend([put(item)]);
@@ -184,6 +213,9 @@ impl Random {
     }
 }
 
+/// How many tokens there are at most.
+const TOKENS: u64 = 20;
+
 /// Builds random commands; keeps the bytes that they borrow.
 pub(super) struct Generator {
     random: Random,
@@ -223,6 +255,7 @@ impl Generator {
             2 => Condition::Expected(&this.values[(c >> 8) as usize % this.values.len()]),
             _ => Condition::Always,
         };
+        let token = TokenId::of(&[(a % TOKENS) as u8; 32]);
         let operation = match kind {
             0..40 => Operation::Put { item: item(a), condition },
             40..55 => Operation::Delete { key: key(a), condition },
@@ -234,7 +267,22 @@ impl Generator {
             80..87 => Operation::PutMany((0..a % 8).map(|n| item(b.rotate_left(n as u32 * 7))).collect()),
             87..92 => Operation::DeleteMany((0..a % 8).map(|n| key(b >> (n * 3))).collect()),
             92..96 => Operation::TouchMany((0..a % 8).map(|n| (key(b >> (n * 3)), stamp_ms + 1 + c % 9_000)).collect()),
-            _ => Operation::Expire { up_to_ms: stamp_ms - 500 + b % 1_000 },
+            96..98 => Operation::Expire { up_to_ms: stamp_ms - 500 + b % 1_000 },
+            _ => match c % 4 {
+                0 | 1 => Operation::CreateToken(NewTokenItem {
+                    hash: [(a % TOKENS) as u8; 32],
+                    name: "of a model",
+                    scopes: Scopes { read: true, ..Scopes::default() },
+                    key_prefixes: vec![key(b)],
+                    deadline_ms: deadline(c >> 8),
+                }),
+                2 => Operation::RevokeToken(token),
+                _ => Operation::NoteTokenUse { token, used_ms: stamp_ms - 500 + b % 1_000 },
+            },
+        };
+        let operation = match b >> 32 & 7 {
+            0 => Operation::Authorised { token, operation: Box::new(operation) },
+            _ => operation,
         };
         Command { stamp_ms, operation }
     }
@@ -252,6 +300,11 @@ fn content_of(view: &View) -> BTreeMap<Vec<u8>, (Value, u64)> {
 
 fn expected_of(model: &Model) -> BTreeMap<Vec<u8>, (Value, u64)> {
     model.visible().into_iter().map(|(key, (value, revision, _))| (key, (value, revision))).collect()
+}
+
+fn tokens_of(machine: &StateMachine) -> BTreeMap<TokenId, ModelToken> {
+    let tokens = machine.tokens().all().into_iter();
+    tokens.map(|token| (token.id(), (token.expires_ms(), token.created_ms(), token.noted_ms()))).collect()
 }
 
 /// Compares record by record, so that a failure names the one that differs.
@@ -289,18 +342,25 @@ pub(super) fn seed() -> u64 {
 
 /// The same command, accepted by a service whose clock is wrong.
 fn accepted_by_wrong_clock(mut command: Command<'_>, skew_ms: i64) -> Command<'_> {
+    skew(&mut command.operation, skew_ms);
+    command.stamp_ms = command.stamp_ms.saturating_add_signed(skew_ms);
+    command
+}
+
+fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
     let shift = |time_ms: &mut u64| *time_ms = time_ms.saturating_add_signed(skew_ms);
-    match &mut command.operation {
+    match operation {
         Operation::Put { item, .. } => item.deadline_ms.iter_mut().for_each(shift),
         Operation::Touch { deadline_ms, .. } => shift(deadline_ms),
         Operation::Increment { deadline_ms, .. } => deadline_ms.iter_mut().for_each(shift),
         Operation::PutMany(items) => items.iter_mut().filter_map(|item| item.deadline_ms.as_mut()).for_each(shift),
         Operation::TouchMany(items) => items.iter_mut().for_each(|(_, deadline_ms)| shift(deadline_ms)),
         Operation::Expire { up_to_ms } => shift(up_to_ms),
-        Operation::Delete { .. } | Operation::DeleteMany(_) | Operation::OpenSession => {}
+        Operation::CreateToken(item) => item.deadline_ms.iter_mut().for_each(shift),
+        Operation::NoteTokenUse { used_ms, .. } => shift(used_ms),
+        Operation::Authorised { operation, .. } => skew(operation, skew_ms),
+        Operation::Delete { .. } | Operation::DeleteMany(_) | Operation::OpenSession | Operation::RevokeToken(_) => {}
     }
-    shift(&mut command.stamp_ms);
-    command
 }
 
 /// Makes batches as the nodes of a cluster do, each with its own wrong clock and session, and loses, delays
@@ -409,6 +469,7 @@ fn a_million_random_operations_agree_with_the_model() {
         if step % 50_000 == 0 {
             assert_same(&machine.view(model.time_ms), &model, &format!("step {step} of seed {seed}"));
             assert_eq!(machine.len(), model.records.len() as u64);
+            assert_eq!(tokens_of(&machine), model.tokens, "step {step} of seed {seed}");
             replica = copy_by_snapshot(&replica);
             assert_eq!(replica.digest().unwrap(), machine.digest().unwrap(), "step {step} of seed {seed}");
         }

@@ -1,14 +1,17 @@
 //! Snapshot: the content as blocks of bytes and back. Framing, checksums and files are storage's.
 //!
 //! ```text
-//! header  := version (2)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*          about 1 MiB
+//! header  := version (3)  revision  time_ms  record count (about; for progress only)  sessions opened ever
+//! block   := 0 record*  |  1 session*  |  2 token*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
-//! session := number  acknowledged_below  count  (sequence  outcomes)*
+//! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
+//! owner   := 0  |  1  id of a token
+//! token   := hash  name  scopes (1)  deadline_ms (0: none)  count  prefix*  created_ms  last used (0: never)
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last. Version 1, of the first release, had no sessions: its header ends with the record
-//! count, its blocks begin with their first record.
+//! the one used last, tokens in strictly ascending order of their ids. Version 2 had no tokens, and its sessions no owner.
+//! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
+//! first record.
 
 use std::collections::BTreeSet;
 use std::sync::PoisonError;
@@ -17,15 +20,18 @@ use std::sync::atomic::Ordering;
 use super::keyspace::{Content, StateMachine};
 use super::sessions::Sessions;
 use super::slot::{Slot, Version};
+use super::tokens::read_token;
 use super::view::View;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::limits;
 
 const VERSION_WITHOUT_SESSIONS: u8 = 1;
-const SNAPSHOT_VERSION: u8 = 2;
+const VERSION_WITHOUT_TOKENS: u8 = 2;
+const SNAPSHOT_VERSION: u8 = 3;
 const RECORDS: u8 = 0;
 const SESSIONS: u8 = 1;
+const TOKENS: u8 = 2;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// What stands before the blocks.
@@ -68,14 +74,14 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Copied, as they are few and small; records are looked at as they were.
-    session_blocks: Vec<Vec<u8>>,
+    /// Sessions and tokens: copied, as they are few and small; records are looked at as they were.
+    other_blocks: Vec<Vec<u8>>,
 }
 
 impl StateMachine {
-    /// Pins the present, records and sessions of the same moment.
+    /// Pins the present: records, sessions and tokens of the same moment.
     pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
-        let (view, (header, session_blocks)) = self.view_with(0, |content, writer| {
+        let (view, (header, other_blocks)) = self.view_with(0, |content, writer| {
             let header = SnapshotHeader {
                 version: SNAPSHOT_VERSION,
                 revision: writer.revision,
@@ -83,19 +89,27 @@ impl StateMachine {
                 records: content.records.load(Ordering::Relaxed),
                 sessions_opened: writer.sessions.opened(),
             };
-            (header, session_blocks(&writer.sessions))
+            let mut blocks = Blocks::default();
+            writer.sessions.encode(|session| blocks.put(SESSIONS, session));
+            self.tokens().encode(|token| blocks.put(TOKENS, token));
+            (header, blocks.0)
         });
-        PinnedSnapshot { header, view, session_blocks }
+        PinnedSnapshot { header, view, other_blocks }
     }
 }
 
-fn session_blocks(sessions: &Sessions) -> Vec<Vec<u8>> {
-    let mut blocks: Vec<Vec<u8>> = Vec::new();
-    sessions.encode(|session| match blocks.last_mut().filter(|block| block.len() < BLOCK_BYTES) {
-        Some(block) => block.extend_from_slice(session),
-        None => blocks.push([&[SESSIONS], session].concat()),
-    });
-    blocks
+/// Blocks that are filled one after the other.
+#[derive(Default)]
+struct Blocks(Vec<Vec<u8>>);
+
+impl Blocks {
+    fn put(&mut self, kind: u8, bytes: &[u8]) {
+        let has_room = |block: &&mut Vec<u8>| block[0] == kind && block.len() < BLOCK_BYTES;
+        match self.0.last_mut().filter(has_room) {
+            Some(block) => block.extend_from_slice(bytes),
+            None => self.0.push([&[kind], bytes].concat()),
+        }
+    }
 }
 
 impl PinnedSnapshot {
@@ -121,7 +135,7 @@ impl PinnedSnapshot {
         if block.len() > 1 {
             write(&block)?;
         }
-        self.session_blocks.iter().try_for_each(|block| write(block))
+        self.other_blocks.iter().try_for_each(|block| write(block))
     }
 }
 
@@ -133,17 +147,23 @@ pub(crate) fn load_snapshot(
 ) -> Result<()> {
     let mut content = Content::new();
     let mut slots: Vec<Slot> = Vec::new();
+    let mut tokens = Vec::new();
     let mut writer = content.writer();
     writer.sessions = Sessions::after(header.sessions_opened);
+    let newest_kind = if header.version <= VERSION_WITHOUT_TOKENS { SESSIONS } else { TOKENS };
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
         let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
-        if kind > SESSIONS {
+        if kind > newest_kind {
             return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
         }
         while !reader.is_empty() {
             if kind == SESSIONS {
-                writer.sessions.decode(&mut reader)?;
+                writer.sessions.decode(&mut reader, header.version > VERSION_WITHOUT_TOKENS)?;
+                continue;
+            }
+            if kind == TOKENS {
+                read_token(&mut reader, &mut tokens)?;
                 continue;
             }
             let slot = read_record(&mut reader, header.revision)?;
@@ -168,6 +188,8 @@ pub(crate) fn load_snapshot(
     *content.ordered.get_mut().unwrap_or_else(PoisonError::into_inner) = BTreeSet::from_iter(slots);
     *content.published.get_mut() = header.revision;
     *content.time_ms.get_mut() = header.time_ms;
+    // Before anything of the new content is seen: what was revoked must not open it.
+    machine.tokens().replace(tokens);
     machine.replace_content(content);
     Ok(())
 }
@@ -188,12 +210,14 @@ mod tests {
     use super::*;
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
     use crate::encoding::command::put_command;
-    use crate::model::{Command, Condition, Operation, PutItem};
+    use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Scopes, TokenId};
 
     /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
     const GOLDEN_V1: &str = include_str!("../../tests/golden/snapshot_content_v1.txt");
     /// The same with two sessions: `header`, `records` and `sessions`.
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
+    /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
+    const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
         let hex = golden.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
@@ -225,7 +249,7 @@ mod tests {
     }
 
     /// The same records, and sessions that have outcomes of every kind.
-    fn sample() -> StateMachine {
+    fn sample_v2() -> StateMachine {
         let machine = records();
         let increment = |by| Operation::Increment { key: b"n", by, initial: 0, deadline_ms: None };
         for payload in [
@@ -236,6 +260,36 @@ mod tests {
         ] {
             machine.apply(&payload, |_| {}).unwrap();
         }
+        machine
+    }
+
+    /// The same, and tokens.
+    fn sample() -> StateMachine {
+        let machine = sample_v2();
+        let scopes = Scopes { read: true, write: true, admin: false };
+        let bound = NewTokenItem {
+            hash: [7; 32],
+            name: "ci",
+            scopes,
+            key_prefixes: vec![b"a:", b"b"],
+            deadline_ms: Some(5_000),
+        };
+        let admin = NewTokenItem {
+            hash: [8; 32],
+            name: "",
+            scopes: Scopes { admin: true, ..Scopes::default() },
+            key_prefixes: Vec::new(),
+            deadline_ms: None,
+        };
+        let token = TokenId::of(&bound.hash);
+        let open = Operation::Authorised { token, operation: Box::new(Operation::OpenSession) };
+        let operations = [
+            Operation::CreateToken(bound),
+            Operation::CreateToken(admin),
+            Operation::NoteTokenUse { token, used_ms: 1_500_000_000_000 },
+            open,
+        ];
+        machine.apply(&batch(0, 0, 0, &operations), |_| {}).unwrap();
         machine
     }
 
@@ -264,13 +318,13 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        for (name, block) in ["records", "sessions"].iter().zip(blocks_of(&snapshot)) {
+        for (name, block) in ["records", "sessions", "tokens"].iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
-        assert_eq!(written, GOLDEN_V2);
+        assert_eq!(written, GOLDEN_V3);
 
-        let blocks = ["records ", "sessions "].map(|name| bytes_of(GOLDEN_V2, name)).to_vec();
-        let copy = load(&bytes_of(GOLDEN_V2, "header "), blocks).unwrap();
+        let blocks = ["records ", "sessions ", "tokens "].map(|name| bytes_of(GOLDEN_V3, name)).to_vec();
+        let copy = load(&bytes_of(GOLDEN_V3, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
         let mut outcomes = [Vec::new(), Vec::new()];
@@ -279,6 +333,24 @@ mod tests {
         copy.apply(&again, |outcome| outcomes[1].push(outcome)).unwrap();
         assert_eq!(outcomes[0].len(), 2);
         assert_eq!(outcomes[0], outcomes[1], "what a session was told before, it is told after a snapshot");
+        assert_eq!(copy.session_owner(4), Some(Some(TokenId::of(&[7; 32]))));
+        assert_eq!(copy.session_owner(3), Some(None));
+    }
+
+    #[test]
+    fn a_snapshot_with_sessions_and_without_tokens_is_read_for_ever() {
+        let blocks = ["records ", "sessions "].map(|name| bytes_of(GOLDEN_V2, name)).to_vec();
+        let copy = load(&bytes_of(GOLDEN_V2, "header "), blocks).unwrap();
+        assert_eq!(copy.digest().unwrap(), sample_v2().digest().unwrap());
+        assert!(load(&bytes_of(GOLDEN_V2, "header "), vec![bytes_of(GOLDEN_V3, "tokens ")]).is_err());
+    }
+
+    #[test]
+    fn tokens_that_no_command_can_have_made_are_refused() {
+        let (header, tokens) = (bytes_of(GOLDEN_V3, "header "), bytes_of(GOLDEN_V3, "tokens "));
+        assert_eq!(load(&header, vec![tokens.clone()]).unwrap().tokens().len(), 2);
+        assert!(load(&header, vec![tokens.clone(), tokens.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![tokens[..tokens.len() - 1].to_vec()]).is_err(), "cut off");
     }
 
     fn hex(bytes: &[u8]) -> String {
@@ -299,7 +371,7 @@ mod tests {
             header[0] = version;
             assert!(load(&header, Vec::new()).is_err());
         }
-        assert!(load(&bytes_of(GOLDEN_V2, "header "), vec![vec![2]]).is_err(), "a block of an unknown kind");
+        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![vec![3]]).is_err(), "a block of an unknown kind");
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
         expiry_interval_ms: uint(env, expiry_ms)?,
         snapshot_log_bytes: uint(env, snapshot_bytes)?,
         cluster: optional(env, cluster, cluster_of)?,
+        ..Config::default()
     })
 }
 
@@ -67,6 +68,7 @@ pub(crate) fn client(env: Env, settings: Term) -> Answer<ClientConfig> {
     Ok(ClientConfig {
         addresses: texts(env, addresses)?,
         cookie: Secret::new(text(env, cookie)?),
+        token: None,
         tls: optional(env, tls, tls_of)?,
         default_read_consistency: consistency(level)?,
         compression: compression_of(env, compression)?,

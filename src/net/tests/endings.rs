@@ -82,7 +82,9 @@ async fn a_reader_who_never_reads_is_cut_off_when_its_queue_is_full() {
     let mut stream: BoxStream = Box::new(memory.open("host:1").unwrap());
     let secret = SharedSecret::new(COOKIE).unwrap();
     let hello = peer(CLUSTER, 1);
-    crate::net::handshake::introduce(&mut stream, "host:1", &hello, &secret, Expectation::default()).await.unwrap();
+    crate::net::handshake::introduce(&mut stream, "host:1", &hello, &secret.into(), Expectation::default())
+        .await
+        .unwrap();
     let mut wire = Wire::new(stream, 100_000);
     // Held ones run together; their answers come at once.
     for id in 0..10 {
@@ -107,7 +109,7 @@ async fn more_connections_than_allowed_are_told_so_and_peers_keep_their_share() 
     let memory = Memory::default();
     let host = Host::start(&memory, "host:1", NetLimits { connections_max: 8, ..NetLimits::default() }).await;
     let options = options(memory, NetLimits::default());
-    let client = Hello { role: Role::Client, cluster_id: CLUSTER, node_id: 0, address: String::new() };
+    let client = Hello { role: Role::Client, cluster_id: CLUSTER, node_id: 0, token: 0, address: String::new() };
     let mut open = Vec::new();
     for _ in 0..7 {
         open.push(Caller::connect(&options, "host:1", &client, Expectation::default()).await.unwrap());

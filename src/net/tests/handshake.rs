@@ -8,8 +8,8 @@ use super::*;
 async fn refusal(doorman: Doorman, cookie: &str, hello: Hello, expect: Expectation) -> (Host, Error) {
     let memory = Memory::default();
     let host = Host::start_with(&memory, "host:1", NetLimits::default(), None, doorman).await;
-    let secret = SharedSecret::new(cookie).unwrap();
-    let options = ConnectOptions { secret, ..options(memory, NetLimits::default()) };
+    let credential = SharedSecret::new(cookie).unwrap().into();
+    let options = ConnectOptions { credential, ..options(memory, NetLimits::default()) };
     let error = Caller::connect(&options, "host:1", &hello, expect).await.err().expect("this one may not come in");
     (host, error)
 }
@@ -68,22 +68,22 @@ async fn a_version_from_the_future_is_refused_by_both_sides() {
     let memory = Memory::default();
     let host = Host::start(&memory, "host:1", NetLimits::default()).await;
     let mut future = memory.open("host:1").unwrap();
-    future.write_all(b"CONCORD\0\x02\x00 and what nobody knows yet").await.unwrap();
+    future.write_all(b"CONCORD\0\x03\x00 and what nobody knows yet").await.unwrap();
     let mut answer = Vec::new();
     future.read_to_end(&mut answer).await.unwrap();
-    assert_eq!(&answer[..10], b"CONCORD\0\x01\x00", "the answer says which version this node speaks");
-    assert!(host.doorman.turned_away.lock().unwrap()[0].message().contains("version 2"));
+    assert_eq!(&answer[..10], b"CONCORD\0\x02\x00", "the answer says which version this node speaks");
+    assert!(host.doorman.turned_away.lock().unwrap()[0].message().contains("version 3"));
 
     let mut listener = memory.listen("future:1").await.unwrap();
     let server = async {
         let (mut stream, _) = listener.accept().await.unwrap();
-        stream.write_all(&[b"CONCORD\0\x02\x00".as_slice(), &[0; 32]].concat()).await.unwrap();
+        stream.write_all(&[b"CONCORD\0\x03\x00".as_slice(), &[0; 32]].concat()).await.unwrap();
         stream
     };
     let (options, hello) = (options(memory, NetLimits::default()), peer(CLUSTER, 1));
     let client = Caller::connect(&options, "future:1", &hello, Expectation::default());
     let error = tokio::join!(client, server).0.err().unwrap();
-    assert!(error.message().contains("version 2") && error.message().contains("upgrade"), "{error}");
+    assert!(error.message().contains("version 3") && error.message().contains("upgrade"), "{error}");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn a_mirror_is_no_node() {
         let mut opening = [0; 42];
         stream.read_exact(&mut opening).await.unwrap();
         stream.write_all(&opening).await.unwrap();
-        let mut rest = [0; 8 + 27 + 10];
+        let mut rest = [0; 8 + 35 + 10];
         stream.read_exact(&mut rest).await.unwrap();
         let mut proof = [0; 32];
         stream.read_exact(&mut proof).await.unwrap();

@@ -12,7 +12,7 @@ use crate::net::wire::Wire;
 async fn insider(memory: &Memory) -> BoxStream {
     let mut stream: BoxStream = Box::new(memory.open("host:1").unwrap());
     let (secret, hello) = (SharedSecret::new(COOKIE).unwrap(), peer(CLUSTER, 1));
-    introduce(&mut stream, "host:1", &hello, &secret, Expectation::default()).await.unwrap();
+    introduce(&mut stream, "host:1", &hello, &secret.into(), Expectation::default()).await.unwrap();
     stream
 }
 
@@ -140,8 +140,9 @@ async fn idle_strangers_on_real_sockets_keep_nobody_out() {
 #[test]
 fn a_stranger_costs_about_a_kibibyte() {
     let (secret, own) = (SharedSecret::new(COOKIE).unwrap(), peer(CLUSTER, NODE));
+    let gate = Doorman::default();
     let mut stream: BoxStream = Box::new(tokio::io::duplex(1).0);
-    let handshake = crate::net::handshake::receive(&mut stream, &own, &secret, |_| Ok(()));
+    let handshake = crate::net::handshake::receive(&mut stream, &own, &secret, (&gate, "memory"), |_| Ok(()));
     let bytes = size_of_val(&handshake);
     assert!(bytes <= 1536, "{bytes} bytes");
 }

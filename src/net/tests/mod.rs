@@ -253,11 +253,16 @@ impl Host {
 }
 
 fn peer(cluster_id: u128, node_id: u64) -> Hello {
-    Hello { role: Role::Peer, cluster_id, node_id, address: format!("node{node_id}:9000") }
+    Hello { role: Role::Peer, cluster_id, node_id, token: 0, address: format!("node{node_id}:9000") }
 }
 
 fn options(sockets: impl Sockets + 'static, limits: NetLimits) -> ConnectOptions {
-    ConnectOptions { sockets: Arc::new(sockets), tls: None, secret: SharedSecret::new(COOKIE).unwrap(), limits }
+    ConnectOptions {
+        sockets: Arc::new(sockets),
+        tls: None,
+        credential: SharedSecret::new(COOKIE).unwrap().into(),
+        limits,
+    }
 }
 
 async fn call_on(host: &Host, options: &ConnectOptions) -> Caller {

@@ -151,7 +151,7 @@ async fn a_certificate_of_another_node_is_refused_where_node_ids_are_verified() 
     refusal(&files(8), &files(1), "7.node.concord").await;
     // A client is no node: its certificate only has to come from the authority.
     let host = host_with(&files(NODE)).await;
-    let client = Hello { role: Role::Client, cluster_id: 0, node_id: 0, address: String::new() };
+    let client = Hello { role: Role::Client, cluster_id: 0, node_id: 0, token: 0, address: String::new() };
     let tls = Some(Files::new(&authority, LOCAL, true).open().unwrap());
     let options = ConnectOptions { tls, ..options(TcpSockets, NetLimits::default()) };
     Caller::connect(&options, &host.address, &client, Expectation::default()).await.unwrap();

@@ -1,5 +1,6 @@
 //! Peers: what members say to each other, and how they reach one another.
 
+mod in_name;
 mod messages;
 mod network;
 mod peers;

@@ -7,17 +7,20 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 
+use super::in_name::InName;
 use super::messages::{self, Append, SnapshotPiece, method};
 use crate::encoding::batch::check_batch;
 use crate::encoding::wire::{WireReader, put_varint};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::{Gate, Hello, Role, Service};
+use crate::model::{Consistency, TokenId};
+use crate::net::{Gate, Hello, Role, Service, source_of};
 use crate::raft::cluster::{self, Found, Info, MemberInfo, MembershipChange, Progress, Threshold};
 use crate::raft::core::{Core, RaftHandle};
 use crate::raft::entry::{Vote, ballot_of, vote_of};
 use crate::raft::machine_store::SnapshotData;
 use crate::raft::propose::{self, encode_answer};
 use crate::raft::reads;
+use crate::state_machine::{Need, TokenRecord};
 use crate::storage::{DataDir, SnapshotReceiver};
 
 /// Answers what other nodes and clients ask of this node.
@@ -101,9 +104,34 @@ impl PeerServer {
         if from.role == Role::Client {
             check_batch(&batch)?;
         }
+        if from.token != 0 {
+            return self.propose_as(&*self.token(from.token)?, &batch);
+        }
         self.core.check_room(batch.len())?;
         let core = self.core.clone();
         Ok(async move { Ok(encode_answer(&propose::propose_here(&core, batch).await)) }.boxed())
+    }
+
+    /// The token of a connection, if it is still valid.
+    fn token(&self, id: u64) -> Result<Arc<TokenRecord>> {
+        let gone = || Error::new(ErrorKind::Unauthorized, "the token was revoked; use another one");
+        let token = self.core.machine.tokens().get(TokenId(id)).ok_or_else(gone)?;
+        let now_ms = self.core.time.now_ms();
+        token.check_valid(now_ms)?;
+        token.see(now_ms);
+        Ok(token)
+    }
+
+    /// Proposes what a client with a token has collected.
+    fn propose_as(&self, token: &TokenRecord, batch: &[u8]) -> Result<Answer> {
+        let InName { batch, refused } = InName::of(&self.core, token, batch)?;
+        self.core.check_room(batch.len())?;
+        let core = self.core.clone();
+        Ok(async move {
+            let answer = propose::propose_here(&core, batch).await;
+            Ok(encode_answer(&refused.put_into(answer)))
+        }
+        .boxed())
     }
 
     fn read_index(&self, message: &[u8]) -> Result<Answer> {
@@ -114,6 +142,25 @@ impl PeerServer {
                 return Err(Error::new(ErrorKind::ClusterNotReady, "this node is not the leader now"));
             }
             Ok(reads::encode_index(&reads::confirm_here(&core, level).await?))
+        }
+        .boxed())
+    }
+
+    /// A change in the name of a token leaves no trace of it in the log, so the leader alone carries it out, once it knows
+    /// of everything that was acknowledged before: the token may have been revoked.
+    fn change_as(self: &Arc<PeerServer>, id: u64, message: &[u8]) -> Result<Answer> {
+        self.token(id)?.check_scope(Need::Admin)?;
+        let change = MembershipChange::decode(message)?;
+        let server = self.clone();
+        Ok(async move {
+            if !server.core.is_leader() {
+                return Err(Error::new(ErrorKind::ClusterNotReady, "this node is not the leader now"));
+            }
+            reads::confirm_here(&server.core, Consistency::Leader).await?;
+            server.token(id)?.check_scope(Need::Admin)?;
+            let mut out = Vec::new();
+            put_varint(&mut out, cluster::execute(&server.core, &change).await?);
+            Ok(out)
         }
         .boxed())
     }
@@ -260,6 +307,11 @@ pub(in crate::raft) struct Shared(pub(in crate::raft) Arc<PeerServer>);
 impl Service for Shared {
     fn handle(&self, from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
         let server = &self.0;
+        if from.token != 0
+            && let Err(error) = server.token(from.token)
+        {
+            return std::future::ready(Err(error)).boxed();
+        }
         let is_peer = from.role == Role::Peer;
         // A node that has not entered a cluster has nothing to say about its log.
         let is_member = is_peer && from.cluster_id != 0 && from.cluster_id == self.hello().cluster_id;
@@ -272,7 +324,9 @@ impl Service for Shared {
             method::FOUND if is_peer => server.found(&message),
             method::INVITE if is_peer => server.invite(&message),
             method::PROPOSE => server.propose(from, message),
-            method::READ_INDEX => server.read_index(&message),
+            method::READ_INDEX if from.token == 0 => server.read_index(&message),
+            method::CHANGE if from.token != 0 => server.change_as(from.token, &message),
+            // Who the members are every client must know to find the leader.
             method::INFO => Ok(std::future::ready(Ok(server.info().encode())).boxed()),
             method::CHANGE => server.change(&message),
             method::SERVICE.. => match server.above.get() {
@@ -300,7 +354,29 @@ impl Gate for Shared {
     fn hello(&self) -> Hello {
         match &self.0.core.peers {
             Some(peers) => peers.hello(),
-            None => Hello { role: Role::Peer, cluster_id: 0, node_id: self.0.core.node_id, address: String::new() },
+            None => {
+                let node_id = self.0.core.node_id;
+                Hello { role: Role::Peer, cluster_id: 0, node_id, token: 0, address: String::new() }
+            }
+        }
+    }
+
+    fn stored_token(&self, from: &str, token: u64) -> Result<Option<[u8; 32]>> {
+        let core = &self.0.core;
+        if let Some(source) = source_of(from) {
+            core.attempts.check(source)?;
+        }
+        let known = core.machine.tokens().get(TokenId(token));
+        let valid = known.filter(|token| token.check_valid(core.time.now_ms()).is_ok());
+        Ok(valid.map(|token| *token.hash()))
+    }
+
+    fn tried_token(&self, from: &str, is_right: bool) {
+        let attempts = &self.0.core.attempts;
+        match source_of(from) {
+            Some(source) if is_right => attempts.succeeded(source),
+            Some(source) => attempts.failed(source),
+            None => {}
         }
     }
 

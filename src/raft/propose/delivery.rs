@@ -134,6 +134,8 @@ impl Delivery {
                     self.session.open(id);
                     continue;
                 }
+                // Nobody may open one in this name: that stays so.
+                Err(failure) if !failure.kind().is_retryable() => return Err(failure),
                 Err(failure) => failure,
             };
             if self.way.is_closed() {
@@ -154,6 +156,7 @@ impl Delivery {
         match tokio::time::timeout_at(until, self.way.attempt(batch, ANSWER_TIMEOUT)).await {
             Ok(Attempt::Applied(outcomes)) => match outcomes.first() {
                 Some(Ok(Reply::Done { revision })) => Ok(*revision),
+                Some(Err(kind)) => Err((*kind).into()),
                 _ => Err(ErrorKind::Internal.into()),
             },
             Ok(Attempt::NotDone(error) | Attempt::Refused(error)) => Err(error),

@@ -19,8 +19,9 @@ use super::propose::{Batcher, Delivery, Done};
 use crate::config::ClientConfig;
 use crate::encoding::wire::WireReader;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Command;
-use crate::net::{CallError, Caller, ConnectOptions, Hello, NetLimits, Role, SharedSecret, Sockets, Tls, TlsFiles};
+use crate::model::{Command, TokenId, TokenSecret};
+use crate::net::{CallError, Caller, ConnectOptions, Credential, Hello, NetLimits, Role, SharedSecret, Sockets, Tls};
+use crate::net::{TlsFiles, TokenKey};
 use known::Known;
 use way::RemoteWay;
 
@@ -103,10 +104,11 @@ impl Remote {
         let options = ConnectOptions {
             sockets,
             tls: tls.transpose()?.map(Arc::new),
-            secret: SharedSecret::new(config.cookie.reveal())?,
+            credential: credential(config)?,
             limits: NetLimits::default(),
         };
-        let hello = Hello { role: Role::Client, cluster_id: 0, node_id: 0, address: String::new() };
+        let token = options.credential.token();
+        let hello = Hello { role: Role::Client, cluster_id: 0, node_id: 0, token, address: String::new() };
         let closed = Arc::new(AtomicBool::new(false));
         let links = Arc::new(Links {
             peers: Arc::new(Peers::new(options, CONNECT_TIMEOUT, hello)),
@@ -194,6 +196,14 @@ impl Drop for Remote {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// What the client proves itself by.
+fn credential(config: &ClientConfig) -> Result<Credential> {
+    let Some(token) = &config.token else { return Ok(SharedSecret::new(config.cookie.reveal())?.into()) };
+    let mistyped = || Error::new(ErrorKind::Unauthorized, "this is no token: it was mistyped or cut off");
+    let secret = TokenSecret::parse(token.reveal()).ok_or_else(mistyped)?;
+    Ok(Credential::Token(TokenKey::new(TokenId::of(&secret.hash()).0, *secret.bytes())))
 }
 
 /// An answer, and who gave it.
@@ -297,6 +307,7 @@ impl Links {
     async fn find(&self, until: Instant) -> Result<()> {
         loop {
             let mut failure = Error::new(ErrorKind::Timeout, "no member answers; check the addresses");
+            let mut refusal = None;
             for address in self.known.addresses() {
                 let asking = async {
                     let caller = self.peers.stranger(&address).await?;
@@ -308,10 +319,18 @@ impl Links {
                     Ok(Err(error)) if error.kind() == ErrorKind::ClusterNotReady => {
                         Error::new(ErrorKind::Timeout, format!("no member serves: {}", error.message()))
                     }
-                    // A wrong secret does not get better by waiting.
+                    // Another member may know a token that is new.
+                    Ok(Err(error)) if error.kind() == ErrorKind::Unauthorized => {
+                        refusal = Some(error);
+                        failure
+                    }
+                    // A wrong setting does not get better by waiting.
                     Ok(Err(error)) => return Err(error),
                     Err(_) => failure,
                 };
+            }
+            if let Some(refusal) = refusal {
+                return Err(refusal);
             }
             if Instant::now() + PAUSE >= until {
                 return Err(failure);

@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use super::protocol::{self, ReadRequest, ScanRequest, ViewRequest, method};
 use crate::encoding::wire::put_bytes;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::ReadOptions;
+use crate::model::{Consistency, ReadOptions, TokenId};
 use crate::net::{Hello, Service};
-use crate::service::{Kv, Status};
-use crate::state_machine::View;
+use crate::service::auth::Caller;
+use crate::service::kv::{Backend, Kv};
+use crate::service::{Status, TokenInfo, View};
+use crate::state_machine::Need;
 
 /// Bytes of values in one page of a scan, about.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -26,7 +28,7 @@ const VIEW_IDLE: Duration = Duration::from_secs(30);
 
 type Answer = BoxFuture<'static, Result<Vec<u8>>>;
 
-/// Answers clients with this member's own verbs.
+/// Answers clients with this member's own verbs, each in the name of the token of its connection, if it has one.
 pub(crate) struct Answering {
     /// Weak, because the store holds what holds this.
     kv: Weak<Kv>,
@@ -50,18 +52,25 @@ impl Answering {
         Answering { kv, status, views: Arc::default() }
     }
 
-    fn kv(&self) -> Result<Arc<Kv>> {
-        self.kv.upgrade().ok_or_else(|| ErrorKind::Closed.into())
+    /// The verbs in the name of whoever is at the other end.
+    fn kv(&self, from: &Hello) -> Result<Arc<Kv>> {
+        let kv = self.kv.upgrade().ok_or_else(|| Error::from(ErrorKind::Closed))?;
+        if from.token == 0 {
+            return Ok(kv);
+        }
+        let Backend::Node(node) = &kv.backend else { return Err(ErrorKind::Internal.into()) };
+        let token = node.machine().tokens().get(TokenId(from.token)).ok_or(ErrorKind::Unauthorized)?;
+        Ok(Arc::new(kv.acting_as(Caller::holding(token, kv.clock.clone()))))
     }
 
-    fn read(&self, message: &[u8]) -> Result<Answer> {
+    fn read(&self, kv: &Kv, message: &[u8]) -> Result<Answer> {
         let request = ReadRequest::decode(message)?;
         let [key] = request.keys[..] else {
             return Err(Error::new(ErrorKind::InvalidOperationFormat, "one key is read at a time"));
         };
         let options = ReadOptions { consistency: Some(request.level), timeout_ms: Some(request.timeout_ms) };
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.kv()?.start_read(key, &options, move |record| {
+        kv.start_read(key, &options, move |record| {
             let answer = record.map(|record| {
                 let mut out = Vec::new();
                 protocol::put_record(&mut out, record.as_ref());
@@ -72,12 +81,12 @@ impl Answering {
         Ok(async move { receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into())) }.boxed())
     }
 
-    fn open_view(&self, message: &[u8]) -> Result<Answer> {
+    fn open_view(&self, kv: &Kv, message: &[u8]) -> Result<Answer> {
         let request = ReadRequest::decode(message)?;
         let options = ReadOptions { consistency: Some(request.level), timeout_ms: Some(request.timeout_ms) };
         let views = self.views.clone();
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        self.kv()?.start_view(&options, move |view| drop(sender.send(view)));
+        kv.start_view(&options, move |view| drop(sender.send(view)));
         Ok(async move {
             let view = receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into()))?;
             let revision = view.revision();
@@ -89,9 +98,10 @@ impl Answering {
         .boxed())
     }
 
-    fn view_read(&self, message: &[u8]) -> Result<Vec<u8>> {
+    fn view_read(&self, kv: &Kv, message: &[u8]) -> Result<Vec<u8>> {
         let request = ViewRequest::decode(message)?;
-        let view = self.views.get(request.view)?;
+        let view = self.views.get(request.view, &kv.caller)?;
+        kv.caller.check_reads(&request.keys)?;
         let mut out = Vec::new();
         for key in request.keys {
             let found = view.get(key, |record| protocol::put_record(&mut out, Some(&record)))?;
@@ -102,9 +112,10 @@ impl Answering {
         Ok(out)
     }
 
-    fn view_scan(&self, message: &[u8]) -> Result<Vec<u8>> {
+    fn view_scan(&self, kv: &Kv, message: &[u8]) -> Result<Vec<u8>> {
         let request = ScanRequest::decode(message)?;
-        let view = self.views.get(request.view)?;
+        let view = self.views.get(request.view, &kv.caller)?;
+        kv.caller.check_range((request.from, request.to))?;
         let mut out = vec![1];
         if is_empty_range(request.from, request.to) {
             return Ok(out);
@@ -121,10 +132,31 @@ impl Answering {
         Ok(out)
     }
 
-    fn close_view(&self, message: &[u8]) -> Result<Vec<u8>> {
+    fn close_view(&self, kv: &Kv, message: &[u8]) -> Result<Vec<u8>> {
         let request = ViewRequest::decode(message)?;
+        self.views.get(request.view, &kv.caller)?;
         self.views.state().open.remove(&request.view);
         Ok(Vec::new())
+    }
+
+    fn tokens(&self, kv: Arc<Kv>, message: &[u8]) -> Result<Answer> {
+        kv.caller.check_scope(Need::Admin)?;
+        let only = protocol::decode_only(message)?;
+        let options = ReadOptions { consistency: Some(Consistency::Leader), timeout_ms: None };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // A view for the sake of what precedes it: this member has applied what was acknowledged before.
+        kv.start_view(&options, move |view| drop(sender.send(view.map(drop))));
+        Ok(async move {
+            receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into()))?;
+            let Backend::Node(node) = &kv.backend else { return Err(ErrorKind::Internal.into()) };
+            Ok(protocol::encode_tokens(&TokenInfo::known_to(node, only)))
+        }
+        .boxed())
+    }
+
+    fn status(&self, kv: &Kv) -> Result<Vec<u8>> {
+        kv.caller.check_scope(Need::Read)?;
+        (self.status)().map(|status| protocol::encode_status(&status))
     }
 }
 
@@ -149,7 +181,8 @@ impl Views {
         Ok(id)
     }
 
-    fn get(&self, id: u64) -> Result<Arc<View>> {
+    /// The view of this number, if it was opened in the same name.
+    fn get(&self, id: u64, caller: &Caller) -> Result<Arc<View>> {
         let mut state = self.state();
         let gone = || {
             Error::new(
@@ -157,7 +190,8 @@ impl Views {
                 "this scan was left alone too long, or its member restarted; begin again",
             )
         };
-        let (view, used) = state.open.get_mut(&id).ok_or_else(gone)?;
+        let (view, used) =
+            state.open.get_mut(&id).filter(|(view, _)| view.caller().is_same(caller)).ok_or_else(gone)?;
         *used = Instant::now();
         Ok(view.clone())
     }
@@ -179,17 +213,18 @@ impl Views {
 }
 
 impl Service for Answering {
-    fn handle(&self, _from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
+    fn handle(&self, from: &Arc<Hello>, method: u16, message: Vec<u8>) -> Answer {
         let now = |answer: Result<Vec<u8>>| Ok(std::future::ready(answer).boxed());
-        let answer = match method {
-            method::READ => self.read(&message),
-            method::OPEN_VIEW => self.open_view(&message),
-            method::VIEW_READ => now(self.view_read(&message)),
-            method::VIEW_SCAN => now(self.view_scan(&message)),
-            method::CLOSE_VIEW => now(self.close_view(&message)),
-            method::STATUS => now((self.status)().map(|status| protocol::encode_status(&status))),
+        let answer = self.kv(from).and_then(|kv| match method {
+            method::READ => self.read(&kv, &message),
+            method::OPEN_VIEW => self.open_view(&kv, &message),
+            method::VIEW_READ => now(self.view_read(&kv, &message)),
+            method::VIEW_SCAN => now(self.view_scan(&kv, &message)),
+            method::CLOSE_VIEW => now(self.close_view(&kv, &message)),
+            method::STATUS => now(self.status(&kv)),
+            method::TOKENS => self.tokens(kv, &message),
             _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),
-        };
+        });
         answer.unwrap_or_else(|error| std::future::ready(Err(error)).boxed())
     }
 }

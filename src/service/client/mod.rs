@@ -7,9 +7,9 @@ mod remote_view;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Command, Consistency, RecordView};
+use crate::model::{Command, Consistency, RecordView, TokenId};
 use crate::raft::{Done, MembershipChange, Remote, Target};
-use crate::service::Status;
+use crate::service::{Status, TokenInfo};
 
 pub(crate) use answering::Answering;
 use protocol::{ReadRequest, method};
@@ -18,6 +18,7 @@ pub(super) use remote_view::RemoteView;
 /// How long a client waits for an answer beyond the time that the member has for it.
 const GRACE: Duration = Duration::from_millis(500);
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
+const TOKENS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A program that reads and writes through the members.
 pub(crate) struct Client {
@@ -85,6 +86,13 @@ impl Client {
     pub(crate) fn status(&self) -> Result<Status> {
         let asking = self.remote.ask(Target::Leader, method::STATUS, Vec::new(), STATUS_TIMEOUT);
         protocol::decode_status(&self.remote.wait(STATUS_TIMEOUT, asking)??.bytes)
+    }
+
+    /// What is known of one token or of all.
+    pub(super) fn tokens(&self, only: Option<TokenId>) -> Result<Vec<TokenInfo>> {
+        let message = protocol::encode_only(only);
+        let asking = self.remote.ask(Target::Leader, method::TOKENS, message, TOKENS_TIMEOUT);
+        protocol::decode_tokens(&self.remote.wait(TOKENS_TIMEOUT, asking)??.bytes)
     }
 
     pub(crate) fn change(&self, change: &MembershipChange, timeout_ms: u64) -> Result<u64> {

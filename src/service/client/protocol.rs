@@ -6,9 +6,9 @@ use std::ops::Bound;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::limits;
-use crate::model::{Consistency, RecordView};
+use crate::model::{Consistency, RecordView, Scopes, TokenId};
 use crate::raft::{Member, MemberRole, NodeState, RaftStatus, SnapshotState};
-use crate::service::Status;
+use crate::service::{Status, TokenInfo};
 
 /// What a frame from a client is about. Numbers are never given to another meaning.
 pub(super) mod method {
@@ -22,6 +22,8 @@ pub(super) mod method {
     pub(in crate::service) const VIEW_SCAN: u16 = 103;
     pub(in crate::service) const CLOSE_VIEW: u16 = 104;
     pub(in crate::service) const STATUS: u16 = 105;
+    /// One token or all.
+    pub(in crate::service) const TOKENS: u16 = 106;
 }
 
 /// Asks for records, or for a view when there are no keys.
@@ -313,6 +315,57 @@ pub(super) fn decode_status(bytes: &[u8]) -> Result<Status> {
     Ok(Status { cluster_id, raft, size, memory_bytes, revision, log_bytes, repaired, failure })
 }
 
+/// Which token is asked about: its id, or 0 and nothing for all.
+pub(super) fn encode_only(only: Option<TokenId>) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_option(&mut out, only.map(|id| id.0));
+    out
+}
+
+pub(super) fn decode_only(bytes: &[u8]) -> Result<Option<TokenId>> {
+    let mut reader = WireReader::new(bytes);
+    let only = read_option(&mut reader)?.map(TokenId);
+    reader.finish()?;
+    Ok(only)
+}
+
+pub(super) fn encode_tokens(tokens: &[TokenInfo]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_varint(&mut out, tokens.len() as u64);
+    for token in tokens {
+        put_bytes(&mut out, token.id.as_bytes());
+        put_bytes(&mut out, token.name.as_bytes());
+        out.push(token.scopes.to_bits());
+        put_varint(&mut out, token.key_prefixes.len() as u64);
+        token.key_prefixes.iter().for_each(|prefix| put_bytes(&mut out, prefix));
+        put_varint(&mut out, token.created_ms);
+        put_option(&mut out, token.expires_ms);
+        put_option(&mut out, token.last_used_ms);
+    }
+    out
+}
+
+pub(super) fn decode_tokens(bytes: &[u8]) -> Result<Vec<TokenInfo>> {
+    let mut reader = WireReader::new(bytes);
+    let mut tokens = Vec::new();
+    for _ in 0..reader.count()? {
+        let (id, name) = (reader.text()?, reader.text()?);
+        let scopes = Scopes::from_bits(reader.u8()?).ok_or_else(|| damaged("a token with unknown scopes"))?;
+        let prefixes = reader.count()?;
+        tokens.push(TokenInfo {
+            id,
+            name,
+            scopes,
+            key_prefixes: (0..prefixes).map(|_| Ok(reader.bytes()?.to_vec())).collect::<Result<_>>()?,
+            created_ms: reader.varint()?,
+            expires_ms: read_option(&mut reader)?,
+            last_used_ms: read_option(&mut reader)?,
+        });
+    }
+    reader.finish()?;
+    Ok(tokens)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -354,6 +407,19 @@ mod tests {
         }
     }
 
+    fn tokens() -> Vec<TokenInfo> {
+        let token = TokenInfo {
+            id: "0123456789abcdef".to_owned(),
+            name: "ci".to_owned(),
+            scopes: Scopes { read: true, write: false, admin: false },
+            key_prefixes: vec![b"a:".to_vec(), b"\xff".to_vec()],
+            created_ms: 300,
+            expires_ms: None,
+            last_used_ms: Some(0),
+        };
+        vec![TokenInfo { key_prefixes: Vec::new(), expires_ms: Some(9), ..token.clone() }, token]
+    }
+
     #[test]
     fn everything_comes_back_as_it_went_and_damage_never_panics() {
         let read = ReadRequest { level: Consistency::Strong, timeout_ms: 5_000, keys: vec![b"a", b"bc"] };
@@ -363,12 +429,19 @@ mod tests {
         assert_eq!(ViewRequest::decode(&view.encode()).unwrap(), view);
         assert_eq!(ScanRequest::decode(&scan.encode()).unwrap(), scan);
         assert_eq!(decode_status(&encode_status(&status())).unwrap(), status());
+        let tokens = tokens();
+        assert_eq!(decode_tokens(&encode_tokens(&tokens)).unwrap(), tokens);
+        for only in [None, Some(TokenId(u64::MAX))] {
+            assert_eq!(decode_only(&encode_only(only)).unwrap(), only);
+        }
         let record = RecordView { value: Cow::Borrowed(b"\x01"), revision: 5, ttl_ms: None };
         let mut records = Vec::new();
         put_record(&mut records, Some(&record));
         put_record(&mut records, None);
         assert_eq!(decode_records(&records).unwrap(), [Some(record), None]);
-        for message in [read.encode(), view.encode(), scan.encode(), encode_status(&status()), records] {
+        for message in
+            [read.encode(), view.encode(), scan.encode(), encode_status(&status()), records, encode_tokens(&tokens)]
+        {
             for at in 0..message.len() {
                 for change in [1u8, 0x80, 0xff] {
                     let mut damaged = message.clone();
@@ -380,6 +453,8 @@ mod tests {
                         let _ = decode_status(bytes);
                         let _ = decode_records(bytes);
                         let _ = decode_page(bytes);
+                        let _ = decode_tokens(bytes);
+                        let _ = decode_only(bytes);
                     }
                 }
             }

@@ -13,6 +13,7 @@ use crate::encoding::batch::BatchHeader;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::limits::{SESSION_BATCHES_MAX, SESSIONS_BYTES_MAX, SESSIONS_MAX};
+use crate::model::TokenId;
 
 /// What a kept batch costs beside its outcomes, about.
 const KEPT_OVERHEAD_BYTES: usize = 64;
@@ -50,6 +51,8 @@ pub(in crate::state_machine) struct Sessions {
 #[derive(Default)]
 struct Session {
     used: u64,
+    /// The token in whose name it was opened; nobody else with a token may use it.
+    owner: Option<TokenId>,
     /// The owner has the outcomes of all batches below.
     floor: u64,
     /// Outcomes by the number of the batch.
@@ -67,14 +70,19 @@ pub(in crate::state_machine) enum Admission {
 }
 
 impl Sessions {
-    /// Opens a session; its number was never given before.
-    pub(in crate::state_machine) fn open(&mut self) -> u64 {
+    /// Opens a session in the name of a token, or of nobody; its number was never given before.
+    pub(in crate::state_machine) fn open(&mut self, owner: Option<TokenId>) -> u64 {
         self.opened += 1;
         self.uses += 1;
-        self.by_id.insert(self.opened, Session { used: self.uses, ..Session::default() });
+        self.by_id.insert(self.opened, Session { used: self.uses, owner, ..Session::default() });
         self.by_use.insert(self.uses, self.opened);
         self.forget_oldest();
         self.opened
+    }
+
+    /// Who opened a session; `None` when it is not known.
+    pub(in crate::state_machine) fn owner(&self, id: u64) -> Option<Option<TokenId>> {
+        Some(self.by_id.get(&id)?.owner)
     }
 
     /// How many sessions were ever opened, which is the number of the last one.
@@ -134,6 +142,7 @@ impl Sessions {
             let Some(session) = self.by_id.get(id) else { continue };
             out.clear();
             put_varint(&mut out, *id);
+            put_owner(&mut out, session.owner);
             put_varint(&mut out, session.floor);
             put_varint(&mut out, session.kept.len() as u64);
             for (sequence, outcomes) in &session.kept {
@@ -144,10 +153,12 @@ impl Sessions {
         }
     }
 
-    /// Adds one session from a snapshot, in the order in which [`Sessions::encode`] gave them.
-    pub(in crate::state_machine) fn decode(&mut self, reader: &mut WireReader<'_>) -> Result<()> {
+    /// Adds one session from a snapshot, in the order in which [`Sessions::encode`] gave them. Those of older versions
+    /// have no owner.
+    pub(in crate::state_machine) fn decode(&mut self, reader: &mut WireReader<'_>, has_owner: bool) -> Result<()> {
         let id = reader.varint()?;
-        let mut session = Session { used: self.uses + 1, floor: reader.varint()?, kept: BTreeMap::new() };
+        let owner = if has_owner { read_owner(reader)? } else { None };
+        let mut session = Session { used: self.uses + 1, owner, floor: reader.varint()?, kept: BTreeMap::new() };
         let kept = reader.count()?;
         if kept > SESSION_BATCHES_MAX {
             return Err(damaged("a session with more batches than one may keep"));
@@ -175,6 +186,21 @@ impl Sessions {
     /// No sessions yet, but so many numbers given away.
     pub(in crate::state_machine) fn after(opened: u64) -> Sessions {
         Sessions { opened, ..Sessions::default() }
+    }
+}
+
+fn put_owner(out: &mut Vec<u8>, owner: Option<TokenId>) {
+    out.push(u8::from(owner.is_some()));
+    if let Some(owner) = owner {
+        put_varint(out, owner.0);
+    }
+}
+
+fn read_owner(reader: &mut WireReader<'_>) -> Result<Option<TokenId>> {
+    match reader.u8()? {
+        0 => Ok(None),
+        1 => Ok(Some(TokenId(reader.varint()?))),
+        _ => Err(damaged("a session that neither has an owner nor has none")),
     }
 }
 

@@ -88,10 +88,10 @@ fn an_owner_that_acknowledges_nothing_is_refused_until_it_does() {
 #[test]
 fn the_session_used_longest_ago_makes_room_and_its_number_is_never_given_again() {
     let mut sessions = Sessions::default();
-    (0..SESSIONS_MAX).for_each(|_| assert!(sessions.open() > 0));
+    (0..SESSIONS_MAX).for_each(|_| assert!(sessions.open(None) > 0));
     assert_eq!(sessions.admit(&header(1, 1, 0)).unwrap(), Admission::New);
     let newest = SESSIONS_MAX as u64 + 1;
-    assert_eq!(sessions.open(), newest);
+    assert_eq!(sessions.open(None), newest);
     assert_eq!(sessions.admit(&header(2, 1, 0)).unwrap(), Admission::Not(Applied::UnknownSession));
     for session in [1, 3, newest] {
         assert_eq!(sessions.admit(&header(session, 1, 0)).unwrap(), Admission::New);
@@ -119,7 +119,7 @@ fn kept_outcomes_have_a_bound_in_bytes_for_all_sessions_together() {
     let mut sessions = Sessions::default();
     let outcomes = vec![0; SESSIONS_BYTES_MAX / 5];
     for session in 1..=10 {
-        assert_eq!(sessions.open(), session);
+        assert_eq!(sessions.open(None), session);
         assert_eq!(sessions.admit(&header(session, 1, 0)).unwrap(), Admission::New);
         sessions.keep(&header(session, 1, 0), outcomes.clone());
         assert!(sessions.kept_bytes <= SESSIONS_BYTES_MAX);

@@ -7,7 +7,10 @@ use sha2::Sha256;
 
 use crate::error::{Error, ErrorKind, Result};
 
-pub(super) const PROOF_BYTES: usize = 32;
+pub(in crate::net) const PROOF_BYTES: usize = 32;
+
+/// The label of a client's proof.
+pub(in crate::net) const CLIENT: &[u8] = b"concord client";
 
 /// Slows down whoever recorded a handshake and guesses at the secret (RFC 8018, one block of PBKDF2).
 const ROUNDS: u32 = 10_000;
@@ -33,23 +36,24 @@ impl SharedSecret {
 
     /// Proof of knowing the secret in this one conversation. The label names who proves, so that a proof
     /// cannot be sent back as the other side's.
-    pub(super) fn proof(&self, label: &[u8], transcript: &[&[u8]]) -> [u8; PROOF_BYTES] {
-        self.digest(label, transcript).finalize().into_bytes().into()
+    pub(in crate::net) fn proof(&self, label: &[u8], transcript: &[&[u8]]) -> [u8; PROOF_BYTES] {
+        digest(&self.key, label, transcript).finalize().into_bytes().into()
     }
 
     /// Whether a proof is right, in constant time.
-    pub(super) fn verify(&self, label: &[u8], transcript: &[&[u8]], proof: &[u8]) -> bool {
-        self.digest(label, transcript).verify_slice(proof).is_ok()
+    pub(in crate::net) fn verify(&self, label: &[u8], transcript: &[&[u8]], proof: &[u8]) -> bool {
+        digest(&self.key, label, transcript).verify_slice(proof).is_ok()
     }
+}
 
-    fn digest(&self, label: &[u8], transcript: &[&[u8]]) -> Hmac<Sha256> {
-        let mut digest = self.key.clone();
-        for part in std::iter::once(&label).chain(transcript) {
-            digest.update(&(part.len() as u64).to_le_bytes());
-            digest.update(part);
-        }
-        digest
+/// Over the label and every message of the transcript, each with its length.
+pub(super) fn digest(key: &Hmac<Sha256>, label: &[u8], transcript: &[&[u8]]) -> Hmac<Sha256> {
+    let mut digest = key.clone();
+    for part in std::iter::once(&label).chain(transcript) {
+        digest.update(&(part.len() as u64).to_le_bytes());
+        digest.update(part);
     }
+    digest
 }
 
 impl fmt::Debug for SharedSecret {
@@ -58,7 +62,7 @@ impl fmt::Debug for SharedSecret {
     }
 }
 
-fn keyed(key: &[u8]) -> Hmac<Sha256> {
+pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
