@@ -10,6 +10,7 @@ use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, 
 use crate::raft::{new_identity, recover};
 use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, Tokens, remove_expired};
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
+use crate::telemetry::{Metrics, TelemetryOptions};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -33,6 +34,7 @@ struct Inner {
     kv: Arc<Kv>,
     cluster: Cluster,
     tokens: Tokens,
+    metrics: Arc<Metrics>,
 }
 
 enum Place {
@@ -67,6 +69,11 @@ impl Concord {
             #[cfg(test)]
             hooks: crate::raft::Hooks::default(),
         };
+        let metrics = Arc::new(Metrics::new(TelemetryOptions {
+            enabled: config.telemetry_enabled,
+            hot_keys: config.hot_keys,
+            shows_keys: config.metrics_keys,
+        }));
         let node = Node::open(NodeOptions {
             identity: data_dir.as_ref().map_or(unnamed, DataDir::identity),
             data_dir,
@@ -74,21 +81,23 @@ impl Concord {
             durability: config.durability,
             snapshot_log_bytes: config.snapshot_log_bytes,
             time: Arc::new(clock.clone()),
+            metrics: metrics.clone(),
             cluster: config.cluster.clone(),
             seams,
         })?;
-        Ok(Concord::of_node(Arc::new(node), clock, &config))
+        Ok(Concord::of_node(Arc::new(node), clock, &config, metrics))
     }
 
-    fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Concord {
+    fn of_node(node: Arc<Node>, clock: Clock, config: &Config, metrics: Arc<Metrics>) -> Concord {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
-        let kv = Arc::new(Kv::of_node(node.clone(), clock, config));
+        let kv = Arc::new(Kv::of_node(node.clone(), clock, config, metrics.clone()));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
         let cluster = Cluster::of_node(node.clone());
-        Concord { inner: Arc::new(Inner { place: Place::Member(node), kv, cluster, tokens: Tokens {} }) }
+        let place = Place::Member(node);
+        Concord { inner: Arc::new(Inner { place, kv, cluster, tokens: Tokens {}, metrics }) }
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
@@ -98,10 +107,13 @@ impl Concord {
     /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
-        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
-        let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
+        let options = TelemetryOptions { enabled: true, hot_keys: true, shows_keys: false };
+        let metrics = Arc::new(Metrics::new(options));
+        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets), metrics.clone())?));
+        let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config, metrics.clone()));
         let cluster = Cluster::of_client(client.clone());
-        Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster, tokens: Tokens {} }) })
+        let place = Place::Client(client);
+        Ok(Concord { inner: Arc::new(Inner { place, kv, cluster, tokens: Tokens {}, metrics }) })
     }
 
     /// Makes a cluster of one out of what one member still has, when the majority of its cluster is lost for good. The
@@ -171,6 +183,30 @@ impl Concord {
             }
             Place::Client(client) => client.status(),
         }
+    }
+
+    /// All metrics in Prometheus text format 0.0.4, to be served as `text/plain; version=0.0.4`; `deploy/README.md` tells what
+    /// they say. Counters begin with 0 when the store is opened. Never blocks for others: a client tells what it has counted
+    /// itself. Answers after `close` as well; with `telemetry_enabled: false` it tells only what is known without counting.
+    ///
+    /// ```
+    /// # let db = concord_kv::Concord::open(concord_kv::Config::default())?;
+    /// db.kv().put("greeting", "hello").wait()?;
+    /// assert!(db.metrics_text().contains("concord_api_put_count_total{result=\"ok\"} 1\n"));
+    /// # Ok::<(), concord_kv::Error>(())
+    /// ```
+    pub fn metrics_text(&self) -> String {
+        let gauges = match &self.inner.place {
+            Place::Member(node) => Some(Status::gauges(node)),
+            Place::Client(_) => None,
+        };
+        self.inner.metrics.render(gauges.as_ref())
+    }
+
+    /// What faces record of themselves.
+    #[allow(dead_code, reason = "for the faces that record")]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.metrics
     }
 
     /// The members of the cluster.

@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
+use crate::telemetry::Metrics;
 
 pub(super) type RaftHandle = openraft::Raft<Types, MachineStore>;
 
@@ -143,6 +144,7 @@ pub(super) struct Core {
     pub(super) serves_locally: AtomicBool,
     pub(super) lease: Arc<Lease>,
     pub(super) time: Arc<dyn Time>,
+    pub(super) metrics: Arc<Metrics>,
     /// `None` for a node without sockets.
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) applied: Arc<Applied>,
@@ -172,6 +174,7 @@ pub(super) struct CoreParts {
     pub(super) machine: StateMachine,
     pub(super) lease: Arc<Lease>,
     pub(super) time: Arc<dyn Time>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
@@ -190,6 +193,7 @@ impl Core {
             serves_locally: AtomicBool::new(false),
             lease: parts.lease,
             time: parts.time,
+            metrics: parts.metrics,
             peers: parts.peers,
             applied: Arc::default(),
             snapshot_activity: Arc::default(),

@@ -1,5 +1,6 @@
 //! Verbs, as every face calls them: check limits, stamp, hand to the node, account.
 
+mod account;
 mod client;
 mod clock;
 mod cluster;

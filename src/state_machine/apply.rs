@@ -1,7 +1,7 @@
 //! Apply: one command after the other, the same outcome on every replica.
 
 use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::feed::{Change, ChangeKind, Feed};
 use super::keyspace::{Content, StateMachine, Writer};
@@ -51,7 +51,7 @@ impl StateMachine {
         let leader_ms = self.sabotage.local_ms().or(leader_ms);
         for command in commands {
             let command = command?;
-            let outcome = Application::begin(content, &self.feed, &command, leader_ms).run(command.operation)?;
+            let outcome = Application::begin(self, content, &command, leader_ms).run(command.operation)?;
             done(outcome);
         }
         Ok(())
@@ -78,6 +78,7 @@ impl Content {
 struct Application<'a> {
     content: &'a Content,
     feed: &'a Feed,
+    expired: &'a AtomicU64,
     writer: MutexGuard<'a, Writer>,
     /// Revision of this command if it changes anything.
     revision: u64,
@@ -95,7 +96,12 @@ struct Application<'a> {
 
 impl<'a> Application<'a> {
     /// Time is the leader's, from the batch; in version 1 it came with each command.
-    fn begin(content: &'a Content, feed: &'a Feed, command: &Command<'_>, leader_ms: Option<u64>) -> Application<'a> {
+    fn begin(
+        machine: &'a StateMachine,
+        content: &'a Content,
+        command: &Command<'_>,
+        leader_ms: Option<u64>,
+    ) -> Application<'a> {
         let mut writer = content.writer();
         content.trim_with(&mut writer, TRIM_PER_COMMAND);
         let stamp_ms = leader_ms.unwrap_or(command.stamp_ms);
@@ -110,7 +116,8 @@ impl<'a> Application<'a> {
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
-            feed,
+            feed: &machine.feed,
+            expired: &machine.expired,
             writer,
             revision,
             now_ms,
@@ -152,6 +159,7 @@ impl<'a> Application<'a> {
             Operation::Expire { up_to_ms } => {
                 let up_to_ms = up_to_ms.min(self.now_ms);
                 let expired = self.writer.expiry.take_expired(up_to_ms);
+                self.expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
                 expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }

@@ -27,6 +27,8 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 pub(crate) struct StateMachine {
     content: Arc<ArcSwap<Content>>,
     pub(super) feed: Arc<Feed>,
+    /// How many records were removed because their time was over.
+    pub(super) expired: Arc<AtomicU64>,
     #[cfg(test)]
     pub(crate) sabotage: Arc<Sabotage>,
 }
@@ -59,6 +61,7 @@ impl StateMachine {
         StateMachine {
             content: Arc::new(ArcSwap::from_pointee(Content::new())),
             feed: Arc::default(),
+            expired: Arc::default(),
             #[cfg(test)]
             sabotage: Arc::default(),
         }
@@ -76,6 +79,11 @@ impl StateMachine {
     pub(super) fn replace_content(&self, content: Content) {
         let old = self.content.swap(Arc::new(content));
         self.feed.publish_gap(old.published.load(Ordering::Acquire) + 1);
+    }
+
+    /// How many records were removed here because their time was over.
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     /// All committed changes from now on.

@@ -19,6 +19,7 @@ use crate::raft::machine_store::SnapshotData;
 use crate::raft::propose::{self, encode_answer};
 use crate::raft::reads;
 use crate::storage::{DataDir, SnapshotReceiver};
+use crate::telemetry::AuthFailure;
 
 /// Answers what other nodes and clients ask of this node.
 pub(in crate::raft) struct PeerServer {
@@ -301,6 +302,17 @@ impl Gate for Shared {
         match &self.0.core.peers {
             Some(peers) => peers.hello(),
             None => Hello { role: Role::Peer, cluster_id: 0, node_id: self.0.core.node_id, address: String::new() },
+        }
+    }
+
+    /// Strangers can cause this, as often as they like.
+    fn refused(&self, from: &str, why: &Error) {
+        let metrics = &self.0.core.metrics;
+        if why.kind() == ErrorKind::Unauthorized {
+            metrics.auth_failed(AuthFailure::Peer);
+        }
+        if metrics.may_tell_refusal() {
+            tracing::warn!(from, kind = why.kind().name(), "a peer was refused: {}", why.message());
         }
     }
 
