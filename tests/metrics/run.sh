@@ -9,4 +9,4 @@ venv=.venv
 "$venv/bin/python" -m pip install --quiet --requirement tests/metrics/requirements.txt
 data=$(mktemp -d "$CARGO_TARGET_DIR/metrics.XXXXXX")
 trap 'rm -rf "$data"' EXIT
-cargo run --locked --quiet --example metrics -- "$data" 2>/dev/null | "$venv/bin/python" tests/metrics/check.py
+cargo run --locked --quiet --example metrics -- "$data" | "$venv/bin/python" tests/metrics/check.py
