@@ -34,6 +34,7 @@ pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
         expiry_interval_ms: uint(env, expiry_ms)?,
         snapshot_log_bytes: uint(env, snapshot_bytes)?,
         cluster: optional(env, cluster, cluster_of)?,
+        ..Config::default()
     })
 }
 
