@@ -107,7 +107,8 @@ fn keys_are_hashes_unless_they_are_asked_for() {
         let db = Concord::open(config).expect("a store");
         (0..100).for_each(|_| drop(db.kv().put("customer:ada", 1).wait()));
         let text = db.metrics_text();
-        let hot = text.lines().find(|line| line.starts_with("concord_hot_key_operations_per_second{")).map(str::to_owned);
+        let hot =
+            text.lines().find(|line| line.starts_with("concord_hot_key_operations_per_second{")).map(str::to_owned);
         (text, hot)
     };
     let (text, hot) = told(Config::default());
@@ -185,10 +186,12 @@ fn the_log_of_a_member_holds_no_secret() {
     const KEY: &str = "planted-key-77aa";
     const VALUE: &str = "planted-value-e019";
     let dir = tempfile::tempdir().expect("a directory");
-    let address = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").to_string();
+    let address =
+        TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").to_string();
     let mut command = Command::new(env!("CARGO_BIN_EXE_concord"));
     command.args(["serve", "--json", "--bootstrap-expect", "1", "--listen", &address, "--data-dir"]).arg(dir.path());
-    let variables = [("CONCORD_COOKIE", COOKIE), ("CONCORD_LOG_FORMAT", "json"), ("CONCORD_LOG", "trace,openraft=trace")];
+    let variables =
+        [("CONCORD_COOKIE", COOKIE), ("CONCORD_LOG_FORMAT", "json"), ("CONCORD_LOG", "trace,openraft=trace")];
     command.envs(variables);
     let mut member = Process::start(command);
     member.wait_for("ready", PATIENCE).expect("a member that serves");
@@ -196,7 +199,11 @@ fn the_log_of_a_member_holds_no_secret() {
     let client = Concord::connect(ClientConfig::new(&address, COOKIE)).expect("a connection");
     client.kv().put(KEY, VALUE).wait().expect("a write");
     assert_eq!(client.kv().get(KEY).expect("a read"), Some(VALUE.into()));
-    client.kv().put_with(KEY, 1, &PutOptions { guard: Guard::Expected(VALUE.into()), ..PutOptions::default() }).wait().expect("a write");
+    client
+        .kv()
+        .put_with(KEY, 1, &PutOptions { guard: Guard::Expected(VALUE.into()), ..PutOptions::default() })
+        .wait()
+        .expect("a write");
     client.close().expect("an end");
     let stranger = ClientConfig { connect_timeout_ms: 500, ..ClientConfig::new(&address, "another-cookie-0b0b") };
     assert_eq!(Concord::connect(stranger).err().expect("a refusal").kind(), ErrorKind::Unauthorized);
@@ -204,9 +211,18 @@ fn the_log_of_a_member_holds_no_secret() {
 
     let log = member.log();
     for line in log.lines() {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object()), "no object: {line}");
+        assert!(
+            serde_json::from_str::<serde_json::Value>(line).is_ok_and(|line| line.is_object()),
+            "no object: {line}"
+        );
     }
-    for event in ["the store is open", "the leader is known", "the members have changed", "this node serves", "a peer was refused"] {
+    for event in [
+        "the store is open",
+        "the leader is known",
+        "the members have changed",
+        "this node serves",
+        "a peer was refused",
+    ] {
         assert!(log.contains(event), "no `{event}` in:\n{log}");
     }
     assert!(log.lines().count() > 100, "the most talkative level says little:\n{log}");
@@ -216,6 +232,9 @@ fn the_log_of_a_member_holds_no_secret() {
         // As a list of numbers or as hexadecimal it would be no better.
         let numbers: Vec<String> = secret.bytes().map(|byte| byte.to_string()).collect();
         let hexadecimal: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-        assert!(!log.contains(&numbers.join(", ")) && !log.contains(&hexadecimal), "`{secret}` is in the log, as bytes");
+        assert!(
+            !log.contains(&numbers.join(", ")) && !log.contains(&hexadecimal),
+            "`{secret}` is in the log, as bytes"
+        );
     }
 }

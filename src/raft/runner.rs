@@ -275,7 +275,10 @@ impl Runner {
             log_opened(&log);
         }
         if let Some(repaired) = &log.recovery().repaired {
-            tracing::warn!(node = self.core.node_id, "a crash had torn a write that nobody was told of; it was removed: {repaired}");
+            tracing::warn!(
+                node = self.core.node_id,
+                "a crash had torn a write that nobody was told of; it was removed: {repaired}"
+            );
         }
         let machine_store = MachineStore::new(self.core.clone(), snapshots.clone());
         let config = raft_config(self.core.election_timeout, options.cluster.is_some())?;

@@ -52,12 +52,7 @@ impl Kv {
         }
     }
 
-    pub(crate) fn of_client(
-        client: Arc<Client>,
-        clock: Clock,
-        config: &ClientConfig,
-        metrics: Arc<Metrics>,
-    ) -> Kv {
+    pub(crate) fn of_client(client: Arc<Client>, clock: Clock, config: &ClientConfig, metrics: Arc<Metrics>) -> Kv {
         Kv {
             backend: Backend::Client(client),
             clock,

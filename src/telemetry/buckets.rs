@@ -1,7 +1,7 @@
 //! Buckets: the conventional histogram of Prometheus, which only ever grows, so that scrapers can subtract.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::quantiles::Quantiles;
 use super::verb::{Class, ENDINGS, Ending};

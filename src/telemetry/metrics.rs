@@ -202,7 +202,10 @@ impl Metrics {
             self.fsync.record(ns_of(took), 1);
         }
         if took > SLOW_SYNC {
-            tracing::warn!(took_ms = took.as_millis() as u64, "the disk is slow: a sync of the log took more than a second");
+            tracing::warn!(
+                took_ms = took.as_millis() as u64,
+                "the disk is slow: a sync of the log took more than a second"
+            );
         }
     }
 

@@ -20,7 +20,9 @@ impl Process {
         let times = text("/proc/self/stat").and_then(|stat| times_of(&stat));
         let booted_s = text("/proc/stat").and_then(|stat| number_after(&stat, "btime"));
         Process {
-            resident_bytes: text("/proc/self/status").and_then(|status| number_after(&status, "VmRSS:")).map(|kib| kib * 1024),
+            resident_bytes: text("/proc/self/status")
+                .and_then(|status| number_after(&status, "VmRSS:"))
+                .map(|kib| kib * 1024),
             // One of them is the directory that is being read.
             open_files: fs::read_dir("/proc/self/fd").ok().map(|files| (files.count() as u64).saturating_sub(1)),
             started_s: times.zip(booted_s).map(|((_, started_s), booted_s)| booted_s as f64 + started_s),

@@ -66,9 +66,8 @@ impl Metrics {
 
     /// Each verb that was called, and the three that are most used in any case: quantiles, counts, histogram.
     fn put_calls(&self, text: &mut Text, minute: u64) {
-        let is_shown = |verb: &&Verb| {
-            matches!(verb, Verb::Put | Verb::Get | Verb::Delete) || self.verb(**verb).is_used()
-        };
+        let is_shown =
+            |verb: &&Verb| matches!(verb, Verb::Put | Verb::Get | Verb::Delete) || self.verb(**verb).is_used();
         let shown: Vec<Verb> = Verb::ALL.iter().filter(is_shown).copied().collect();
         for verb in &shown {
             let name = format!("concord_api_{}_duration_milliseconds", verb.name());
@@ -80,7 +79,11 @@ impl Metrics {
             self.put_counts(text, &name, *verb);
         }
         let name = "concord_request_duration_seconds";
-        text.family(name, "histogram", "Time that calls took; of reads one in about 64 is timed and stands for the others.");
+        text.family(
+            name,
+            "histogram",
+            "Time that calls took; of reads one in about 64 is timed and stands for the others.",
+        );
         for verb in &shown {
             self.for_each_series(*verb, |labels, durations| {
                 if let Some(durations) = durations {

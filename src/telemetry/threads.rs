@@ -179,7 +179,8 @@ mod tests {
     #[test]
     fn what_is_picked_stands_for_what_is_not() {
         let countdown = Countdown::new(1);
-        let picked: Vec<(u32, u32)> = (0..100_000).filter_map(|at| countdown.pick().map(|weight| (at, weight))).collect();
+        let picked: Vec<(u32, u32)> =
+            (0..100_000).filter_map(|at| countdown.pick().map(|weight| (at, weight))).collect();
         assert_eq!(picked[0], (0, 1), "the first is always picked");
         let stood_for: u32 = picked.iter().map(|(_, weight)| weight).sum();
         assert!((99_900..=100_000).contains(&stood_for), "{stood_for}");
