@@ -13,8 +13,9 @@ use crate::config::Consistency;
 /// A sync of the log that takes longer than this is told in the log of the program.
 const SLOW_SYNC: Duration = Duration::from_secs(1);
 
-/// One read in so many that are timed is looked at for hot keys: looking costs more than timing.
-const TIMED_PER_HOT_KEY: u64 = 4;
+/// One read in so many that are timed is looked at for hot keys: looking costs more than timing. It is one whose weight is a
+/// multiple of this; weights are random, so which one it is has nothing to do with the key.
+const TIMED_PER_HOT_KEY: u32 = 4;
 
 /// What is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,6 @@ pub(crate) struct Metrics {
     reads: [Account; LEVELS.len()],
     verbs: [Account; Verb::ALL.len()],
     hot_keys: Option<HotKeys>,
-    hot_key_turns: AtomicU64,
     pub(super) fsync: Buckets,
     pub(super) queue_wait: Buckets,
     pub(super) batch_commands: Buckets,
@@ -92,7 +92,6 @@ impl Metrics {
             reads: std::array::from_fn(|_| Account::new()),
             verbs: std::array::from_fn(|_| Account::new()),
             hot_keys: (options.enabled && options.hot_keys).then(|| HotKeys::new(options.shows_keys)),
-            hot_key_turns: AtomicU64::new(0),
             fsync: Buckets::new(CALL_NS),
             queue_wait: Buckets::new(CALL_NS),
             batch_commands: Buckets::new(COMMANDS),
@@ -147,7 +146,7 @@ impl Metrics {
     fn timed_read(&self, since: Instant, weight: u32, key: &[u8], level: Consistency, ending: Ending) {
         let now = Instant::now();
         self.reads[level as usize].record(self.minute(now), ending, ns_between(since, now), weight);
-        self.note_key(now, key, u64::from(weight));
+        self.note_key(now, key, weight);
     }
 
     /// A read that was not quick, because others were asked; `since` it began.
@@ -159,8 +158,8 @@ impl Metrics {
         let account = &self.reads[level as usize];
         account.count(ending);
         account.record(self.minute(now), ending, ns_between(since, now), 1);
-        if self.threads.at(place()).reads.pick().is_some() {
-            self.note_key(now, key, 1);
+        if let Some(weight) = self.threads.at(place()).reads.pick() {
+            self.note_key(now, key, weight);
         }
     }
 
@@ -189,10 +188,9 @@ impl Metrics {
         account.record(self.minute(now), ending, ns_between(since, now), 1);
     }
 
-    fn note_key(&self, now: Instant, key: &[u8], weight: u64) {
-        let Some(hot_keys) = &self.hot_keys else { return };
-        if self.hot_key_turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_PER_HOT_KEY) {
-            hot_keys.record(self.second(now), key, weight * TIMED_PER_HOT_KEY);
+    fn note_key(&self, now: Instant, key: &[u8], weight: u32) {
+        if let (Some(hot_keys), true) = (&self.hot_keys, weight.is_multiple_of(TIMED_PER_HOT_KEY)) {
+            hot_keys.record(self.second(now), key, u64::from(weight * TIMED_PER_HOT_KEY));
         }
     }
 

@@ -129,3 +129,18 @@ fn refusals_are_told_once_a_second_at_most() {
     let told = (0..1_000).filter(|_| metrics.may_tell_refusal()).count();
     assert!((1..=3).contains(&told), "{told}");
 }
+
+/// Reads are looked at one in about 256 times, and yet told in their true number.
+#[test]
+fn the_keys_of_reads_are_told_in_their_true_number() {
+    let metrics = on();
+    for n in 0..400_000_u32 {
+        let key = if n % 4 == 0 { "often".to_owned() } else { format!("seldom:{n}") };
+        metrics.end_read(metrics.begin_read(), key.as_bytes(), Consistency::Leader, Ending::Ok);
+    }
+    let told = metrics.hot_keys(Instant::now()).unwrap();
+    let seconds = metrics.second(Instant::now()).max(1) as f64;
+    assert_eq!(told[0].0, "often");
+    let reads = told[0].1 * seconds;
+    assert!((75_000.0..130_000.0).contains(&reads), "{reads} of 100,000");
+}
