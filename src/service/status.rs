@@ -48,10 +48,13 @@ impl Status {
             let Member { name, node_id, lag, .. } = member;
             lag.map(|entries| Lag { name, node_id, entries })
         };
+        let members = raft.members.len();
+        // Who is alone has nobody to be behind.
+        let lags = raft.members.into_iter().filter(|_| members > 1).filter_map(lag).collect();
         Gauges {
             records: status.size,
             memory_bytes: status.memory_bytes,
-            members: raft.members.len(),
+            members,
             term: raft.term,
             commit_index: raft.commit_index,
             applied_index: raft.last_applied,
@@ -64,7 +67,7 @@ impl Status {
             expired: node.machine().expired(),
             has_failed: status.failure.is_some(),
             is_full: node.is_full(),
-            lags: raft.members.into_iter().filter_map(lag).collect(),
+            lags,
         }
     }
 }
