@@ -28,8 +28,8 @@ demo: tools build ## one store through four languages and kill -9, in about a mi
 cluster: build ## three local members and their status until Ctrl-C; PORT=7401, CONCORD_COOKIE
 	@tests/demo/cluster.sh
 
-.PHONY: test test-rust test-c test-python test-elixir test-mixed test-readme
-test: test-rust test-c test-python test-elixir test-mixed test-readme ## every test of every language
+.PHONY: test test-rust test-c test-python test-elixir test-mixed test-metrics test-readme
+test: test-rust test-c test-python test-elixir test-mixed test-metrics test-readme ## every test of every language
 	@echo "make test: all parts passed"
 
 test-rust: ## unit, documentation, conformance, model and crash tests
@@ -50,6 +50,10 @@ test-elixir: build ## Elixir: stories, doctests, conformance
 
 test-mixed: tools build ## one cluster of Elixir, Python and C; each leads and is killed with -9
 	tests/mixed/run.sh
+
+test-metrics: ## the metrics text, read by the parser of Prometheus' client library
+	@.ci/tools rust python
+	tests/metrics/run.sh
 
 test-readme: tools build ## the quick starts of README.md as they stand there
 	tests/readme/run.sh

@@ -11,6 +11,8 @@ mod disk;
 mod etcd;
 #[path = "rust/million.rs"]
 mod million;
+#[path = "rust/telemetry.rs"]
+mod telemetry;
 #[path = "rust/writes.rs"]
 mod writes;
 
@@ -27,9 +29,11 @@ fn main() {
         ["pause", dir] => million::pause(Path::new(dir)),
         ["member", folder, at, ref ports @ ..] => cluster::member(Path::new(folder), at, ports),
         ["cluster"] => cluster::run(folder().path()),
+        ["telemetry"] => telemetry::run(),
+        ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => panic!("usage: rust [cluster | failover | fill|open|pause DIR]"),
+        _ => panic!("usage: rust [cluster | failover | telemetry | reads on|off N | fill|open|pause DIR]"),
     }
 }
 
@@ -39,6 +43,7 @@ fn folder() -> tempfile::TempDir {
 
 fn run_all() {
     let folder = folder();
+    telemetry::run();
     writes::run(folder.path());
     cluster::run(folder.path());
     let million = folder.path().join("million");

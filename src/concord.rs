@@ -14,6 +14,7 @@ use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, 
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
+use crate::telemetry::{Metrics, TelemetryOptions};
 
 /// An open store: one node, embedded in this process. Cheap to clone; all clones are the same store. It
 /// closes when it is told to, or with the last clone.
@@ -46,6 +47,7 @@ struct Store {
     place: Place,
     /// The verbs with every right. Kept for those who are answered above the node.
     trusted: Arc<Kv>,
+    metrics: Arc<Metrics>,
     auth_enabled: bool,
 }
 
@@ -89,6 +91,11 @@ impl Concord {
             #[cfg(test)]
             hooks: crate::raft::Hooks::default(),
         };
+        let metrics = Arc::new(Metrics::new(TelemetryOptions {
+            enabled: config.telemetry_enabled,
+            hot_keys: config.hot_keys,
+            shows_keys: config.metrics_keys,
+        }));
         let node = Node::open(NodeOptions {
             identity: data_dir.as_ref().map_or(unnamed, DataDir::identity),
             data_dir,
@@ -96,23 +103,24 @@ impl Concord {
             durability: config.durability,
             snapshot_log_bytes: config.snapshot_log_bytes,
             time: Arc::new(clock.clone()),
+            metrics: metrics.clone(),
             cluster: config.cluster.clone(),
             seams,
         })?;
-        Ok(Concord::of_node(Arc::new(node), clock, &config))
+        Ok(Concord::of_node(Arc::new(node), clock, &config, metrics))
     }
 
-    fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Concord {
+    fn of_node(node: Arc<Node>, clock: Clock, config: &Config, metrics: Arc<Metrics>) -> Concord {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), config.expiry_interval_ms));
         node.spawn(note_token_uses(Arc::downgrade(&node), clock.clone()));
-        let trusted = Arc::new(Kv::of_node(node.clone(), clock.clone(), config));
+        let trusted = Arc::new(Kv::of_node(node.clone(), clock.clone(), config, metrics.clone()));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&trusted), Box::new(status))));
         let place = Place::Member { node, clock, identification: Identification::default() };
         let caller = if config.auth_enabled { Caller::Nobody } else { Caller::Trusted };
-        Arc::new(Store { place, trusted, auth_enabled: config.auth_enabled }).handle(caller)
+        Arc::new(Store { place, trusted, metrics, auth_enabled: config.auth_enabled }).handle(caller)
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
@@ -123,10 +131,12 @@ impl Concord {
     /// nobody answers.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
-        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
-        let trusted = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
+        let options = TelemetryOptions { enabled: true, hot_keys: true, shows_keys: false };
+        let metrics = Arc::new(Metrics::new(options));
+        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets), metrics.clone())?));
+        let trusted = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config, metrics.clone()));
         let place = Place::Client { client, config: Box::new(config) };
-        Ok(Arc::new(Store { place, trusted, auth_enabled: false }).handle(Caller::Trusted))
+        Ok(Arc::new(Store { place, trusted, metrics, auth_enabled: false }).handle(Caller::Trusted))
     }
 
     /// Makes a cluster of one out of what one member still has, when the majority of its cluster is lost for good. The
@@ -242,6 +252,30 @@ impl Concord {
             }
             Place::Client { client, .. } => client.status(),
         }
+    }
+
+    /// All metrics in Prometheus text format 0.0.4, to be served as `text/plain; version=0.0.4`; `deploy/README.md` tells what
+    /// they say. Counters begin with 0 when the store is opened. Never blocks for others: a client tells what it has counted
+    /// itself. Answers after `close` as well; with `telemetry_enabled: false` it tells only what is known without counting.
+    ///
+    /// ```
+    /// # let db = concord_kv::Concord::open(concord_kv::Config::default())?;
+    /// db.kv().put("greeting", "hello").wait()?;
+    /// assert!(db.metrics_text().contains("concord_api_put_count_total{result=\"ok\"} 1\n"));
+    /// # Ok::<(), concord_kv::Error>(())
+    /// ```
+    pub fn metrics_text(&self) -> String {
+        let gauges = match &self.inner.place {
+            Place::Member(node) => Some(Status::gauges(node)),
+            Place::Client(_) => None,
+        };
+        self.inner.store.metrics.render(gauges.as_ref())
+    }
+
+    /// What faces record of themselves.
+    #[allow(dead_code, reason = "for the faces that record")]
+    pub(crate) fn metrics(&self) -> &Arc<Metrics> {
+        &self.inner.store.metrics
     }
 
     /// The members of the cluster.

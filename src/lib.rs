@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
-//! `state_machine` (deterministic content); `storage` (files); `net` (connections); `discovery` (peers to try);
+//! `state_machine` (deterministic content); `telemetry` (what is counted); `storage` (files); `net` (connections);
+//! `discovery` (peers to try);
 //! `raft` (consensus); `service` (verbs); `concord` (the handle); `http` (the API, the console, local administration).
 #![forbid(unsafe_code)]
 
@@ -30,6 +31,7 @@ mod service;
 mod simulation;
 mod state_machine;
 mod storage;
+mod telemetry;
 
 pub use concord::Concord;
 pub use config::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};

@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 an error answer (`not_found`, `locked`, ...), 2 misuse of the command line.
 
 mod access;
+mod log;
 mod member;
 mod output;
 mod recover;

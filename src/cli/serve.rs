@@ -18,6 +18,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::access::{Access, misuse};
+use super::log;
 use super::output::print_event;
 
 /// How often the member is asked how it is.
@@ -100,6 +101,7 @@ impl Serve {
 
 /// Runs until a signal, or until the member can go on no more.
 pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, json: bool) -> Result<()> {
+    log::begin()?;
     let config = options.config(access, data_dir)?;
     let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
     let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;

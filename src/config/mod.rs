@@ -99,6 +99,13 @@ pub struct Config {
     pub auth_enabled: bool,
     /// What is served over HTTP. Default: nothing.
     pub http: HttpConfig,
+    /// Whether calls are counted and timed, see [`Concord::metrics_text`](crate::Concord::metrics_text). Default: true.
+    pub telemetry_enabled: bool,
+    /// Whether the keys that are used most are looked for, by a sample. Default: true.
+    pub hot_keys: bool,
+    /// Whether metrics show those keys as they are; keys may be secrets, so otherwise they show salted hashes.
+    /// Default: false.
+    pub metrics_keys: bool,
 }
 
 impl Default for Config {
@@ -114,6 +121,9 @@ impl Default for Config {
             cluster: None,
             auth_enabled: false,
             http: HttpConfig::default(),
+            telemetry_enabled: true,
+            hot_keys: true,
+            metrics_keys: false,
         }
     }
 }
@@ -127,7 +137,8 @@ impl Config {
     /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
     /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
     /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_AUTH_ENABLED`; of HTTP `CONCORD_API_PORT`,
-    /// `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`, `CONCORD_API_TLS_PRIVATE_KEY`; and, of a cluster, `CONCORD_LISTEN` (without
+    /// `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`, `CONCORD_API_TLS_PRIVATE_KEY`; of
+    /// metrics `CONCORD_TELEMETRY_ENABLED`, `CONCORD_HOT_KEYS`, `CONCORD_METRICS_KEYS`; and, of a cluster, `CONCORD_LISTEN` (without
     /// which there is none), `CONCORD_ADVERTISE`, `CONCORD_NODE_NAME`, `CONCORD_SEEDS` (separated by commas),
     /// `CONCORD_BOOTSTRAP_EXPECT`, `CONCORD_COOKIE`, `CONCORD_MULTICAST`, `CONCORD_TLS_CERTIFICATE`,
     /// `CONCORD_TLS_PRIVATE_KEY`, `CONCORD_TLS_AUTHORITY`.
@@ -159,6 +170,17 @@ impl Config {
                 parse_switch("CONCORD_AUTH_ENABLED", &variable("CONCORD_AUTH_ENABLED").unwrap_or_default())?;
         }
         self.http.or_variables(&variable)?;
+        let switches = [
+            ("CONCORD_TELEMETRY_ENABLED", &mut self.telemetry_enabled, unset.telemetry_enabled),
+            ("CONCORD_HOT_KEYS", &mut self.hot_keys, unset.hot_keys),
+            ("CONCORD_METRICS_KEYS", &mut self.metrics_keys, unset.metrics_keys),
+        ];
+        for (name, switch, unset) in switches {
+            let text = variable(name).unwrap_or_default();
+            if *switch == unset && !text.is_empty() {
+                *switch = parse_switch(name, &text)?;
+            }
+        }
         Ok(self)
     }
 

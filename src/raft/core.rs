@@ -25,6 +25,7 @@ use crate::limits;
 use crate::net::Attempts;
 use crate::state_machine::StateMachine;
 use crate::storage::{Log, SnapshotStore};
+use crate::telemetry::Metrics;
 
 pub(super) type RaftHandle = openraft::Raft<Types, MachineStore>;
 
@@ -146,6 +147,7 @@ pub(super) struct Core {
     pub(super) time: Arc<dyn Time>,
     /// Tokens that were tried, by where.
     pub(super) attempts: Attempts,
+    pub(super) metrics: Arc<Metrics>,
     /// `None` for a node without sockets.
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) applied: Arc<Applied>,
@@ -175,6 +177,7 @@ pub(super) struct CoreParts {
     pub(super) machine: StateMachine,
     pub(super) lease: Arc<Lease>,
     pub(super) time: Arc<dyn Time>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) peers: Option<Arc<Peers>>,
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
@@ -194,6 +197,7 @@ impl Core {
             lease: parts.lease,
             time: parts.time,
             attempts: Attempts::default(),
+            metrics: parts.metrics,
             peers: parts.peers,
             applied: Arc::default(),
             snapshot_activity: Arc::default(),

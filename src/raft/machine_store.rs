@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::{Stream, StreamExt};
 use openraft::impls::leader_id_adv::LeaderId;
@@ -86,6 +87,8 @@ impl RaftStateMachine<Types> for MachineStore {
     {
         while let Some(entry) = entries.next().await {
             let (entry, responder) = entry?;
+            let began = Instant::now();
+            let mut commands = 0;
             let mut outcomes = Vec::new();
             let mut applied = Applied::Done;
             match entry.payload {
@@ -98,6 +101,7 @@ impl RaftStateMachine<Types> for MachineStore {
                     let machine = &self.machine;
                     applied = machine
                         .apply(&batch.payload, |outcome| {
+                            commands += 1;
                             if wanted {
                                 outcomes.push(outcome);
                             }
@@ -109,6 +113,7 @@ impl RaftStateMachine<Types> for MachineStore {
                     self.membership = StoredMembership::new(Some(entry.log_id), membership);
                 }
             }
+            self.core.metrics.applied(commands, began);
             self.last_applied = Some(entry.log_id);
             // Before the answer leaves: a read that begins after it must wait for this entry.
             self.core.applied.advance_to(entry.log_id.index + 1);
@@ -133,13 +138,16 @@ impl RaftStateMachine<Types> for MachineStore {
         let SnapshotData::File(file) = snapshot else {
             return Err(io::Error::other("a snapshot from another node comes as a file"));
         };
-        let machine = self.machine.clone();
+        let (machine, bytes) = (self.machine.clone(), file.bytes());
         let load = move || {
             let mut reader = file.open()?;
             let (_, header) = decode_header(reader.header())?;
             load_snapshot(&machine, header, || reader.next_block())
         };
         self.core.blocking(load).await?.map_err(io::Error::other)?;
+        self.core.metrics.snapshot_installed(bytes);
+        let upto = meta.last_log_id.map_or(0, |log_id| log_id.index);
+        tracing::info!(node = self.core.node_id, bytes, upto, "took over a snapshot from another member");
         self.membership = meta.last_membership.clone();
         self.last_applied = meta.last_log_id;
         self.core.applied.advance_to(meta.last_log_id.map_or(0, |log_id| log_id.index + 1));
@@ -182,7 +190,11 @@ impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
             write_until_there_is_room(&snapshots, &header, &content, &core)
         };
         let file = self.core.blocking(write).await?;
-        Ok(Snapshot { meta, snapshot: SnapshotData::File(file.map_err(io::Error::other)?) })
+        let file = file.map_err(io::Error::other)?;
+        self.core.metrics.snapshot_created(file.bytes());
+        let upto = meta.last_log_id.map_or(0, |log_id| log_id.index);
+        tracing::info!(node = self.core.node_id, bytes = file.bytes(), upto, "wrote a snapshot");
+        Ok(Snapshot { meta, snapshot: SnapshotData::File(file) })
     }
 }
 
@@ -271,6 +283,7 @@ mod tests {
             machine: StateMachine::new(),
             lease: Arc::new(Lease::new(Arc::new(SystemLeaseClock), ELECTION_TIMEOUT)),
             time: Arc::new(Standing::default()),
+            metrics: Arc::default(),
             peers: None,
             election_timeout: ELECTION_TIMEOUT,
             runtime: Handle::current(),

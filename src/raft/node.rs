@@ -27,6 +27,7 @@ use crate::state_machine::StateMachine;
 #[cfg(test)]
 use crate::storage::Log;
 use crate::storage::{DataDir, Identity, LogOptions};
+use crate::telemetry::Metrics;
 
 /// What the node reaches the world through; a simulation puts its own things here.
 #[derive(Clone)]
@@ -67,6 +68,8 @@ pub(crate) struct NodeOptions {
     pub durability: Durability,
     pub snapshot_log_bytes: u64,
     pub time: Arc<dyn Time>,
+    /// What the node records of itself.
+    pub metrics: Arc<Metrics>,
     /// `None`: a store of one node, without sockets.
     pub cluster: Option<ClusterConfig>,
     pub seams: Seams,
@@ -378,6 +381,16 @@ impl Node {
     /// Bytes of log that the next snapshot would free.
     pub(crate) fn log_bytes(&self) -> u64 {
         self.core.running.get().map_or(0, |running| running.log.bytes())
+    }
+
+    /// How many commands wait for a log entry to take them.
+    pub(crate) fn queue_depth(&self) -> usize {
+        self.batcher.depth()
+    }
+
+    /// Whether the disk is full, so that writes are refused for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.failure().is_none() && self.batcher.is_refusing()
     }
 
     /// What a crash had torn and opening repaired, if anything.

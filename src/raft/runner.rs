@@ -18,7 +18,7 @@ use super::node::{Node, NodeOptions};
 use super::peer::{Network, PeerServer, Peers, Shared};
 use super::propose::{Batcher, Delivery, NodeWay, PATIENCE_ELECTIONS};
 use super::reads::{Lease, NodeAuthority, Rounds};
-use super::types::{Peer, Types};
+use super::types::{LogId, Peer, Types};
 use crate::config::{ClusterConfig, Durability};
 use crate::discovery::{self, Announcement, Discovery, DiscoveryOptions, Resolver};
 use crate::error::{Error, ErrorKind, Result};
@@ -80,6 +80,7 @@ impl Runner {
             machine: StateMachine::new(),
             lease,
             time: options.time.clone(),
+            metrics: options.metrics.clone(),
             peers: peers.clone(),
             election_timeout,
             runtime: runtime.clone(),
@@ -88,7 +89,8 @@ impl Runner {
             counts_unanswered: options.seams.hooks.counts_unanswered,
         });
         let delivery = peers.as_ref().map(|_| Delivery::new(Arc::new(NodeWay::new(core.clone()))));
-        let batcher = Batcher::new(runtime.clone(), Some(core.clone()), delivery, options.seams.has_threads);
+        let metrics = options.metrics.clone();
+        let batcher = Batcher::new(runtime.clone(), Some(core.clone()), delivery, options.seams.has_threads, metrics);
         let patience = election_timeout * PATIENCE_ELECTIONS;
         let authority = Arc::new(NodeAuthority::new(core.clone()));
         let leader_reads = Rounds::new(Consistency::Leader, authority.clone(), patience, runtime.clone());
@@ -261,7 +263,8 @@ impl Runner {
         if let Some(entered) = &entered {
             identity.cluster_id = entered.cluster_id;
         }
-        let log_options = LogOptions { durability: options.durability, ..options.seams.log.clone() };
+        let metrics = options.metrics.clone();
+        let log_options = LogOptions { durability: options.durability, metrics, ..options.seams.log.clone() };
         let (log, snapshots) = match &options.data_dir {
             Some(dir) if options.durability != Durability::Memory => {
                 (Log::open(dir, log_options)?, Some(SnapshotStore::open(dir, snapshot_reach)?))
@@ -275,6 +278,12 @@ impl Runner {
         if let Some(log_opened) = &options.seams.hooks.log_opened {
             log_opened(&log);
         }
+        if let Some(repaired) = &log.recovery().repaired {
+            tracing::warn!(
+                node = self.core.node_id,
+                "a crash had torn a write that nobody was told of; it was removed: {repaired}"
+            );
+        }
         let machine_store = MachineStore::new(self.core.clone(), snapshots.clone());
         let config = raft_config(self.core.election_timeout, options.cluster.is_some())?;
         let network = Network::new(self.core.clone());
@@ -283,6 +292,11 @@ impl Runner {
             .map_err(|error| start_error(&error))?;
         let running = Running { raft: raft.clone(), log, snapshots, cluster_id: identity.cluster_id };
         let _ = self.core.running.set(running);
+        tracing::info!(
+            node = self.core.node_id,
+            cluster = format_args!("{:032x}", identity.cluster_id),
+            "the store is open"
+        );
         tokio::spawn(follow_role(self.core.clone(), raft.clone()));
         self.initialize(&raft, entered).await?;
         let joins = self.allow_elections(&raft).await?;
@@ -474,9 +488,11 @@ fn leads_alone(metrics: &RaftMetrics<Types>, node_id: u64) -> bool {
 async fn follow_role(core: Arc<Core>, raft: RaftHandle) {
     let mut metrics = raft.metrics();
     drop(raft);
+    let mut news = News::default();
     loop {
         {
             let metrics = metrics.borrow_watched();
+            news.tell(&metrics, &core);
             core.serves_locally.store(leads_alone(&metrics, core.node_id) && !core.is_closed(), Ordering::Release);
             if has_applied_own_term(&metrics) {
                 let configs = metrics.membership_config.membership().get_joint_config();
@@ -491,6 +507,34 @@ async fn follow_role(core: Arc<Core>, raft: RaftHandle) {
     }
     core.serves_locally.store(false, Ordering::Release);
     core.lease.drop_leadership();
+}
+
+/// What operators were told last of who leads and who belongs to the cluster.
+#[derive(Default)]
+struct News {
+    leader: Option<(u64, u64)>,
+    membership: Option<LogId>,
+}
+
+impl News {
+    fn tell(&mut self, metrics: &RaftMetrics<Types>, core: &Core) {
+        let leader = metrics.current_leader.map(|leader| (metrics.current_term, leader));
+        if let (Some((term, leader)), true) = (leader, leader != self.leader) {
+            if self.leader.is_some() {
+                core.metrics.leader_changed();
+            }
+            tracing::info!(node = core.node_id, leader, term, "the leader is known");
+            self.leader = Some((term, leader));
+        }
+        let membership = *metrics.membership_config.log_id();
+        if membership != self.membership {
+            self.membership = membership;
+            let members = metrics.membership_config.membership();
+            let voters: Vec<u64> = members.voter_ids().collect();
+            let learners: Vec<u64> = members.learner_ids().collect();
+            tracing::info!(node = core.node_id, ?voters, ?learners, "the members have changed");
+        }
+    }
 }
 
 /// Compacts the log by a snapshot when it has grown enough: by the configured bytes, and by half of what a

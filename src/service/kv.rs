@@ -1,8 +1,9 @@
 //! Kv: the key-value verbs in the form that every face builds on: encoded values, explicit options.
 
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::account::{awaited, begin_write};
 use super::auth::Caller;
 use super::{Clock, Pending, View};
 use crate::config::{ClientConfig, Compression, Config};
@@ -13,7 +14,8 @@ use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem
 use crate::model::{ReadOptions, RecordView, Reply, Write};
 use crate::raft::{Done, Freshness, Node};
 use crate::service::client::Client;
-use crate::state_machine::{Changes, Need};
+use crate::state_machine::{self, Changes, Need};
+use crate::telemetry::{Ending, Metrics, Verb};
 
 /// Where the data is.
 #[derive(Clone)]
@@ -40,10 +42,13 @@ pub struct Kv {
     compression: Compression,
     value_bytes_max: usize,
     default_consistency: Consistency,
+    metrics: Arc<Metrics>,
+    /// Whether reads are counted; beside what every read looks at.
+    counts: bool,
 }
 
 impl Kv {
-    pub(crate) fn of_node(node: Arc<Node>, clock: Clock, config: &Config) -> Kv {
+    pub(crate) fn of_node(node: Arc<Node>, clock: Clock, config: &Config, metrics: Arc<Metrics>) -> Kv {
         Kv {
             backend: Backend::Node(node),
             clock,
@@ -51,10 +56,12 @@ impl Kv {
             compression: config.compression,
             value_bytes_max: config.value_bytes_max,
             default_consistency: config.default_read_consistency,
+            counts: metrics.is_enabled(),
+            metrics,
         }
     }
 
-    pub(crate) fn of_client(client: Arc<Client>, clock: Clock, config: &ClientConfig) -> Kv {
+    pub(crate) fn of_client(client: Arc<Client>, clock: Clock, config: &ClientConfig, metrics: Arc<Metrics>) -> Kv {
         Kv {
             backend: Backend::Client(client),
             clock,
@@ -62,6 +69,8 @@ impl Kv {
             compression: config.compression,
             value_bytes_max: limits::VALUE_BYTES_MAX_CEILING,
             default_consistency: config.default_read_consistency,
+            counts: metrics.is_enabled(),
+            metrics,
         }
     }
 
@@ -89,6 +98,24 @@ impl Kv {
     /// # Errors
     /// As [`Kv::read`], and `value_too_large`.
     pub fn read_within<T>(
+        &self,
+        key: &[u8],
+        options: &ReadOptions,
+        value_bytes_max: usize,
+        f: impl FnOnce(RecordView<'_>) -> T,
+    ) -> Result<Option<T>> {
+        if !self.counts {
+            return self.look(key, options, value_bytes_max, f);
+        }
+        let begun = self.metrics.begin_read();
+        let outcome = self.look(key, options, value_bytes_max, f);
+        self.metrics.end_read(begun, key, self.level(options), Ending::of_read(&outcome));
+        outcome
+    }
+
+    /// Reads without accounting for it.
+    #[inline]
+    fn look<T>(
         &self,
         key: &[u8],
         options: &ReadOptions,
@@ -144,27 +171,35 @@ impl Kv {
         options: &ReadOptions,
         done: impl FnOnce(Result<Option<RecordView<'_>>>) + Send + 'static,
     ) {
+        let level = self.level(options);
         if let Err(error) = self.caller.check_read(key).and_then(|()| check_key(key)) {
+            self.metrics.awaited_read(Instant::now(), key, level, Ending::Failed(error.kind()));
             return done(Err(error));
         }
-        let level = self.level(options);
         let node = match &self.backend {
             Backend::Node(node) => node,
-            Backend::Client(client) => return client.start_read(key, level, timeout_ms(options), Box::new(done)),
+            Backend::Client(client) => {
+                let told = awaited(&self.metrics, key, level, done);
+                return client.start_read(key, level, timeout_ms(options), Box::new(told));
+            }
         };
         if self.reads_at_once(options) {
             let at_once = ReadOptions { timeout_ms: Some(0), ..*options };
             let mut done = Some(done);
-            match self.read(key, &at_once, |record| done.take().map(|done| done(Ok(Some(record))))) {
-                Ok(_) => return done.map_or((), |done| done(Ok(None))),
+            let begun = self.metrics.begin_read();
+            let look = self.look(key, &at_once, usize::MAX, |record| done.take().map(|done| done(Ok(Some(record)))));
+            match look {
                 // The lease was lost in between.
                 Err(error) if error.kind() == ErrorKind::Timeout => {}
-                Err(error) => return done.map_or((), |done| done(Err(error))),
+                look => {
+                    self.metrics.end_read(begun, key, level, Ending::of_read(&look));
+                    return done.map_or((), |done| done(look.map(|_| None)));
+                }
             }
             let Some(done) = done else { return };
-            return self.start_confirmed(node, key, level, timeout_ms(options), done);
+            return self.start_confirmed(node, key, level, timeout_ms(options), awaited(&self.metrics, key, level, done));
         }
-        self.start_confirmed(node, key, level, timeout_ms(options), done);
+        self.start_confirmed(node, key, level, timeout_ms(options), awaited(&self.metrics, key, level, done));
     }
 
     /// Reads once the leader or a quorum has confirmed.
@@ -195,6 +230,13 @@ impl Kv {
     /// # Errors
     /// `closed`; at levels above eventual also `timeout` and `cluster_not_ready`.
     pub fn view(&self, options: &ReadOptions) -> Result<View> {
+        let since = Instant::now();
+        let view = self.pin(options);
+        self.metrics.ended(Verb::View, since, Ending::of(&view));
+        view
+    }
+
+    fn pin(&self, options: &ReadOptions) -> Result<View> {
         self.caller.check_scope(Need::Read)?;
         let level = self.level(options);
         let node = match &self.backend {
@@ -215,6 +257,11 @@ impl Kv {
     /// The same without blocking this thread: `done` runs exactly once, here or on an internal thread.
     pub(crate) fn start_view(&self, options: &ReadOptions, done: impl FnOnce(Result<View>) + Send + 'static) {
         let Backend::Node(node) = &self.backend else { return done(Err(ErrorKind::Internal.into())) };
+        let (metrics, since) = (self.metrics.clone(), Instant::now());
+        let done = move |view: Result<View>| {
+            metrics.ended(Verb::View, since, Ending::of(&view));
+            done(view);
+        };
         if let Err(error) = self.caller.check_scope(Need::Read) {
             return done(Err(error));
         }
@@ -296,7 +343,7 @@ impl Kv {
         timeout_ms: Option<u64>,
         done: impl FnOnce(Result<Reply>) + Send + 'static,
     ) -> Result<()> {
-        self.start(write, timeout_ms, Box::new(done))
+        self.start(write, timeout_ms, done)
     }
 
     /// The same, blocking this thread until the answer is there.
@@ -312,7 +359,30 @@ impl Kv {
         Pending::start(wait_ms, convert, |done| self.start(write, timeout_ms, done))
     }
 
-    fn start(&self, write: Write<'_>, timeout_ms: Option<u64>, done: Done) -> Result<()> {
+    /// Hands a write on and accounts for it when it is done or refused.
+    fn start(
+        &self,
+        write: Write<'_>,
+        timeout_ms: Option<u64>,
+        done: impl FnOnce(Result<Reply>) + Send + 'static,
+    ) -> Result<()> {
+        if !self.counts {
+            return self.hand_on(write, timeout_ms, Box::new(done));
+        }
+        let (verb, since) = begin_write(&self.metrics, &write);
+        let metrics = self.metrics.clone();
+        let told = move |outcome: Result<Reply>| {
+            metrics.ended(verb, since, Ending::of(&outcome));
+            done(outcome);
+        };
+        let handed_on = self.hand_on(write, timeout_ms, Box::new(told));
+        if handed_on.is_err() {
+            self.metrics.ended(verb, since, Ending::of(&handed_on));
+        }
+        handed_on
+    }
+
+    fn hand_on(&self, write: Write<'_>, timeout_ms: Option<u64>, done: Done) -> Result<()> {
         self.caller.check_write(&write)?;
         self.check(&write)?;
         let sealed = self.seal_values(&write)?;

@@ -1,6 +1,7 @@
 //! Status: what a store knows of itself.
 
-use crate::raft::{Node, RaftStatus};
+use crate::raft::{Member, Node, NodeState, RaftStatus};
+use crate::telemetry::{Gauges, Lag};
 
 /// What a store knows of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +37,37 @@ impl Status {
             log_bytes: node.log_bytes(),
             repaired: node.repaired(),
             failure: node.failure(),
+        }
+    }
+
+    /// The same as metrics tell it. Never blocks.
+    pub(crate) fn gauges(node: &Node) -> Gauges {
+        let status = Status::of(node);
+        let raft = status.raft;
+        let lag = |member: Member| {
+            let Member { name, node_id, lag, .. } = member;
+            lag.map(|entries| Lag { name, node_id, entries })
+        };
+        let members = raft.members.len();
+        // Who is alone has nobody to be behind.
+        let lags = raft.members.into_iter().filter(|_| members > 1).filter_map(lag).collect();
+        Gauges {
+            records: status.size,
+            memory_bytes: status.memory_bytes,
+            members,
+            term: raft.term,
+            commit_index: raft.commit_index,
+            applied_index: raft.last_applied,
+            is_leader: raft.state == NodeState::Leader,
+            has_leader: raft.leader.is_some(),
+            is_ready: raft.is_ready,
+            revision: status.revision,
+            log_bytes: status.log_bytes,
+            queue_depth: node.queue_depth(),
+            expired: node.machine().expired(),
+            has_failed: status.failure.is_some(),
+            is_full: node.is_full(),
+            lags,
         }
     }
 }

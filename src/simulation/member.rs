@@ -77,6 +77,7 @@ impl Member {
             durability: Durability::Always,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             time: Arc::new(clock.clone()),
+            metrics: Arc::default(),
             cluster: Some(cluster_config(&options)),
             seams,
         });
@@ -84,7 +85,7 @@ impl Member {
         plant(&node, &options);
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), 100));
-        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config));
+        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config, Arc::default()));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
@@ -173,7 +174,7 @@ pub(super) async fn connect(network: Network, host: usize, members: &[usize], cl
         match Remote::start(&config, sockets.clone()).await {
             Ok(remote) => {
                 let client = Arc::new(Client::new(remote));
-                return Arc::new(Kv::of_client(client, Clock::from_source(clock), &config));
+                return Arc::new(Kv::of_client(client, Clock::from_source(clock), &config, Arc::default()));
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }

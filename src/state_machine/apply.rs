@@ -1,7 +1,7 @@
 //! Apply: one command after the other, the same outcome on every replica.
 
 use std::sync::MutexGuard;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::feed::{Change, ChangeKind, Feed};
 use super::keyspace::{Content, StateMachine, Writer};
@@ -80,6 +80,7 @@ struct Application<'a> {
     content: &'a Content,
     feed: &'a Feed,
     tokens: &'a Tokens,
+    expired: &'a AtomicU64,
     writer: MutexGuard<'a, Writer>,
     /// Revision of this command if it changes anything.
     revision: u64,
@@ -119,6 +120,7 @@ impl<'a> Application<'a> {
             content,
             feed: &machine.feed,
             tokens: machine.tokens(),
+            expired: &machine.expired,
             writer,
             revision,
             now_ms,
@@ -174,6 +176,7 @@ impl<'a> Application<'a> {
             Operation::Expire { up_to_ms } => {
                 let up_to_ms = up_to_ms.min(self.now_ms);
                 let expired = self.writer.expiry.take_expired(up_to_ms);
+                self.expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
                 expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }

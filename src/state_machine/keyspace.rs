@@ -30,6 +30,8 @@ pub(crate) struct StateMachine {
     pub(super) feed: Arc<Feed>,
     /// Outlives the content that a snapshot replaces; see [`Tokens`].
     tokens: Arc<Tokens>,
+    /// How many records were removed because their time was over.
+    pub(super) expired: Arc<AtomicU64>,
     #[cfg(test)]
     pub(crate) sabotage: Arc<Sabotage>,
 }
@@ -63,6 +65,7 @@ impl StateMachine {
             content: Arc::new(ArcSwap::from_pointee(Content::new())),
             feed: Arc::default(),
             tokens: Arc::default(),
+            expired: Arc::default(),
             #[cfg(test)]
             sabotage: Arc::default(),
         }
@@ -91,6 +94,11 @@ impl StateMachine {
     /// there is no such session.
     pub(crate) fn session_owner(&self, session: u64) -> Option<Option<TokenId>> {
         self.content().writer().sessions.owner(session)
+    }
+
+    /// How many records were removed here because their time was over.
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     /// All committed changes from now on.

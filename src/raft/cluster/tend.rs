@@ -54,6 +54,7 @@ impl Readiness {
 
     pub(in crate::raft) fn set(&self, is_ready: bool) {
         if self.is_ready.swap(is_ready, Ordering::AcqRel) != is_ready {
+            tracing::info!(is_ready, "{}", if is_ready { "this node serves" } else { "this node does not serve" });
             self.changed.notify_waiters();
         }
     }

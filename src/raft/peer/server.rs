@@ -22,6 +22,7 @@ use crate::raft::propose::{self, encode_answer};
 use crate::raft::reads;
 use crate::state_machine::{Need, TokenRecord};
 use crate::storage::{DataDir, SnapshotReceiver};
+use crate::telemetry::AuthFailure;
 
 /// Answers what other nodes and clients ask of this node.
 pub(in crate::raft) struct PeerServer {
@@ -377,6 +378,17 @@ impl Gate for Shared {
             Some(source) if is_right => attempts.succeeded(source),
             Some(source) => attempts.failed(source),
             None => {}
+        }
+    }
+
+    /// Strangers can cause this, as often as they like.
+    fn refused(&self, from: &str, why: &Error) {
+        let metrics = &self.0.core.metrics;
+        if why.kind() == ErrorKind::Unauthorized {
+            metrics.auth_failed(AuthFailure::Peer);
+        }
+        if metrics.may_tell_refusal() {
+            tracing::warn!(from, kind = why.kind().name(), "a peer was refused: {}", why.message());
         }
     }
 

@@ -26,6 +26,7 @@ use crate::raft::core::Core;
 use crate::raft::types::{Batch, Types};
 use crate::state_machine::{Applied, Outcome};
 use crate::storage::Payload;
+use crate::telemetry::Metrics;
 
 /// Called once with the outcome of a command.
 pub(crate) type Done = Box<dyn FnOnce(Result<Reply>) + Send>;
@@ -66,6 +67,7 @@ struct Shared {
     idle: Notify,
     /// What this node has proposed itself and others must confirm.
     aloft: Aloft<Flight>,
+    metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
@@ -82,6 +84,8 @@ struct State {
 struct Waiting {
     payload: Vec<u8>,
     callers: Callers,
+    /// When its first command came.
+    since: Instant,
     /// What its commands count for in `State::waiting_bytes`.
     bytes: usize,
     /// The longest that one of its callers waits.
@@ -94,7 +98,8 @@ impl Waiting {
     fn with_capacity(bytes: usize) -> Waiting {
         let mut payload = Vec::with_capacity(bytes + BATCH_HEADER_BYTES);
         put_batch_header(&mut payload, 0, 0, 0);
-        Waiting { payload, callers: Callers(Vec::new()), bytes, timeout_ms: 0, is_alone: false }
+        let since = Instant::now();
+        Waiting { payload, callers: Callers(Vec::new()), since, bytes, timeout_ms: 0, is_alone: false }
     }
 }
 
@@ -131,10 +136,11 @@ impl Batcher {
         here: Option<Arc<Core>>,
         delivery: Option<Delivery>,
         stays_awake: bool,
+        metrics: Arc<Metrics>,
     ) -> Batcher {
         let (state, idle, aloft) = (Mutex::new(State::default()), Notify::new(), Aloft::default());
         let watched = here.is_some() && delivery.is_some();
-        let shared = Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle, aloft });
+        let shared = Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle, aloft, metrics });
         if watched {
             shared.runtime.spawn(give_up_late_ones(Arc::downgrade(&shared)));
         }
@@ -176,6 +182,17 @@ impl Batcher {
         Ok(())
     }
 
+    /// How many commands wait for an entry to take them.
+    pub(in crate::raft) fn depth(&self) -> usize {
+        self.shared.state().waiting.iter().map(|batch| batch.callers.0.len()).sum()
+    }
+
+    /// Whether the next command would be refused for want of room.
+    pub(in crate::raft) fn is_refusing(&self) -> bool {
+        let waiting_bytes = self.shared.state().waiting_bytes;
+        self.shared.check_room(waiting_bytes).is_err()
+    }
+
     /// Refuses new commands and waits until those that are on their way have their answers.
     pub(in crate::raft) async fn close(&self) {
         self.shared.state().closed = true;
@@ -197,8 +214,9 @@ impl Batcher {
     }
 
     fn propose(&self, batch: Waiting) {
-        let Shared { here, delivery, .. } = &*self.shared;
-        let Waiting { mut payload, callers, is_alone, timeout_ms, .. } = batch;
+        let Shared { here, delivery, metrics, .. } = &*self.shared;
+        let Waiting { mut payload, callers, since, is_alone, timeout_ms, .. } = batch;
+        metrics.proposed(callers.0.len(), since.elapsed());
         if let Some(core) = here {
             stamp_batch(&mut payload, core.time.now_ms());
         }

@@ -22,6 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, TokenId, TokenSecret};
 use crate::net::{CallError, Caller, ConnectOptions, Credential, Hello, NetLimits, Role, SharedSecret, Sockets, Tls};
 use crate::net::{TlsFiles, TokenKey};
+use crate::telemetry::Metrics;
 use known::Known;
 use way::RemoteWay;
 
@@ -65,13 +66,13 @@ pub(super) struct Links {
 
 impl Remote {
     /// Blocks until a member has answered.
-    pub(crate) fn connect(config: &ClientConfig, sockets: Arc<dyn Sockets>) -> Result<Remote> {
+    pub(crate) fn connect(config: &ClientConfig, sockets: Arc<dyn Sockets>, metrics: Arc<Metrics>) -> Result<Remote> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Error::new(ErrorKind::Io, "cannot start a runtime").with_source(error))?;
         let remote = {
             let _guard = runtime.enter();
-            Remote::build(config, sockets)?
+            Remote::build(config, sockets, metrics)?
         };
         let (signal, stopped) = oneshot::channel();
         let (batcher, closed) = (remote.batcher.clone(), remote.closed.clone());
@@ -92,7 +93,7 @@ impl Remote {
         Ok(remote)
     }
 
-    fn build(config: &ClientConfig, sockets: Arc<dyn Sockets>) -> Result<Remote> {
+    fn build(config: &ClientConfig, sockets: Arc<dyn Sockets>, metrics: Arc<Metrics>) -> Result<Remote> {
         let tls = config.tls.as_ref().map(|tls| {
             Tls::open(TlsFiles {
                 certificate: tls.certificate.clone(),
@@ -117,14 +118,14 @@ impl Remote {
             closed: closed.clone(),
         });
         let delivery = Delivery::new(Arc::new(RemoteWay::new(links.clone())));
-        let batcher = Batcher::new(Handle::current(), None, Some(delivery), false);
+        let batcher = Batcher::new(Handle::current(), None, Some(delivery), false, metrics);
         Ok(Remote { links, batcher, closed, stop: Mutex::new(None) })
     }
 
     /// The same on the current runtime, without a thread: for simulations.
     #[cfg(test)]
     pub(crate) async fn start(config: &ClientConfig, sockets: Arc<dyn Sockets>) -> Result<Remote> {
-        let remote = Remote::build(config, sockets)?;
+        let remote = Remote::build(config, sockets, Arc::default())?;
         remote.links.find(Instant::now() + Duration::from_millis(config.connect_timeout_ms)).await?;
         Ok(remote)
     }

@@ -12,7 +12,11 @@ pub(super) struct Failure {
 impl Failure {
     pub(super) fn note(&self, error: &io::Error) {
         let message = || format!("{error}; nothing is acknowledged any more: see to the disk, then restart this node");
-        self.message.get_or_init(message);
+        self.message.get_or_init(|| {
+            let message = message();
+            tracing::error!("a write has failed: {message}");
+            message
+        });
     }
 
     pub(super) fn message(&self) -> Option<String> {

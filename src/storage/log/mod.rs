@@ -11,6 +11,7 @@ use crate::error::Result;
 
 use super::data_dir::DataDir;
 use super::io_failed;
+use crate::telemetry::Metrics;
 use committer::Committer;
 use state::{Change, State};
 
@@ -81,6 +82,8 @@ pub(crate) struct LogOptions {
     pub spin_us: u64,
     /// Who does the work.
     pub driver: Driver,
+    /// What is told of each sync.
+    pub metrics: Arc<Metrics>,
     /// A mistake made on purpose, for tests that must find it.
     #[cfg(test)]
     pub sabotage: Sabotage,
@@ -96,6 +99,7 @@ impl Default for LogOptions {
             mark_after_ms: 1000,
             spin_us: 30,
             driver: Driver::Thread,
+            metrics: Arc::default(),
             #[cfg(test)]
             sabotage: Sabotage::None,
         }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 #[cfg(test)]
 use super::Sabotage;
@@ -13,6 +14,7 @@ use super::spares::Spares;
 use super::state::{Change, Queued};
 use super::{LogOptions, LogPosition};
 use crate::storage::data_dir::DataDir;
+use crate::telemetry::Metrics;
 
 /// What a write did to the index; applied once it is done.
 pub(super) enum Effect {
@@ -49,6 +51,7 @@ pub(super) struct Writer {
     /// Where the buffer will lie.
     offset: u64,
     synced: u64,
+    metrics: Arc<Metrics>,
     #[cfg(test)]
     sabotage: Sabotage,
 }
@@ -73,6 +76,7 @@ impl Writer {
             buffer: Vec::new(),
             offset,
             synced: offset,
+            metrics: options.metrics.clone(),
             #[cfg(test)]
             sabotage: options.sabotage,
         }
@@ -202,7 +206,9 @@ impl Writer {
     /// Makes all that was written durable. It is never called again after it has failed.
     pub(super) fn sync(&mut self) -> io::Result<()> {
         if self.is_unsynced() {
+            let began = Instant::now();
             self.segment.file.sync_data().map_err(|error| self.failed("sync", &error))?;
+            self.metrics.synced(began.elapsed());
             self.synced = self.offset;
         }
         Ok(())
