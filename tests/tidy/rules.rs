@@ -58,7 +58,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "simulation",
         &["error", "limits", "config", "model", "encoding", "state_machine", "storage", "net", "raft", "service"],
     ),
-    ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord"]),
+    ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "net", "service", "concord"]),
     ("cli", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord", "http"]),
     ("main", &["cli"]),
 ];
