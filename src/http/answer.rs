@@ -85,7 +85,8 @@ impl Fault {
             request_id: request_id.to_owned(),
             kind: self.kind.map(|kind| kind.name().to_owned()),
         };
-        let body = json!(ErrorEnvelope { status: Bad::Error, error }).to_string();
+        // Text and names only: this is always JSON.
+        let body = serde_json::to_vec(&ErrorEnvelope { status: Bad::Error, error }).unwrap_or_default();
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
