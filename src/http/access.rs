@@ -146,7 +146,10 @@ mod tests {
     fn pages_of_other_sites_may_not_write() {
         let host: Authority = "localhost:4000".parse().unwrap();
         let check = |name: &'static str, value: &'static str| {
-            check_origin(&HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]), Some(&host))
+            check_origin(
+                &HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]),
+                Some(&host),
+            )
         };
         assert!(check("origin", "http://localhost:4000").is_ok());
         assert!(check("sec-fetch-site", "same-origin").is_ok());

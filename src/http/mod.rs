@@ -112,6 +112,7 @@ impl Serving {
 /// Names under which people know this node: its own, and the host that others reach it by.
 fn names(cluster: Option<&ClusterConfig>) -> Vec<String> {
     let Some(cluster) = cluster else { return Vec::new() };
-    let host = cluster.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
+    let host =
+        cluster.advertise.as_deref().and_then(|address| address.rsplit_once(':')).map(|(host, _)| host.to_owned());
     cluster.name.clone().into_iter().chain(host).collect()
 }

@@ -33,7 +33,8 @@ curl -H "traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" \
 fn the_examples_of_the_documentation_run_as_written() {
     let server = server();
     let script = EXAMPLES.replace(":4000", &format!(":{}", server.address().port()));
-    let output = Command::new("bash").args(["-euc", &script.replace("$TOKEN", "none")]).output().expect("bash and curl");
+    let output =
+        Command::new("bash").args(["-euc", &script.replace("$TOKEN", "none")]).output().expect("bash and curl");
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}");
     let answers: Vec<Value> =
@@ -41,6 +42,22 @@ fn the_examples_of_the_documentation_run_as_written() {
     assert_eq!(answers.len(), 4, "{said}");
     assert!(answers.iter().all(|answer| answer["status"] == "ok"), "{said}");
     assert_eq!(answers[2]["data"], "Hello, World!");
+}
+
+#[test]
+fn the_examples_of_the_readme_run_as_written() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let section = readme.split("\n## HTTP\n").nth(1).expect("a section on HTTP");
+    let examples = section.split("```sh\n").nth(2).and_then(|rest| rest.split("```").next()).expect("examples");
+    let server = server();
+    let script = examples.replace("localhost:4000", &server.address().to_string()).replace("curl ", "curl -sf ");
+    let output = Command::new("bash").args(["-euc", &script]).output().expect("bash and curl");
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    let answers: Vec<Value> =
+        serde_json::Deserializer::from_str(&said).into_iter().collect::<Result<_, _>>().expect("answers");
+    assert_eq!((answers.len(), &answers[1]["data"]), (6, &Value::from("Hello, World!")), "{said}");
+    assert_eq!(answers[4]["data"]["items"][0]["value"], "Hello, World!");
 }
 
 fn document(server: &Server) -> Value {

@@ -37,7 +37,9 @@ fn every_answer_has_its_headers_and_its_id() {
 fn a_sane_request_id_is_kept_and_another_is_not() {
     let server = server();
     let long = "x".repeat(65);
-    for (id, is_kept) in [("req-42_a.b", true), ("a b", false), ("<script>", false), ("", false), (long.as_str(), false)] {
+    for (id, is_kept) in
+        [("req-42_a.b", true), ("a b", false), ("<script>", false), ("", false), (long.as_str(), false)]
+    {
         let answer = server.ask("GET", "/api/v1/kv/none", &[("X-Request-Id", id)], b"");
         assert_eq!(answer.header("x-request-id") == Some(id), is_kept, "{id}");
         assert_eq!(answer.code(), "NOT_FOUND");
@@ -62,7 +64,11 @@ fn other_names_and_other_pages_are_refused_while_no_token_is_needed() {
         assert_eq!(put(name, value), 403, "{name}: {value}");
     }
     let read = [("Host", own.as_str()), ("Origin", "http://evil.example")];
-    assert_eq!(server.ask("GET", "/api/v1/kv/k", &read, b"").status, 200, "a browser shows it to nobody: there is no CORS");
+    assert_eq!(
+        server.ask("GET", "/api/v1/kv/k", &read, b"").status,
+        200,
+        "a browser shows it to nobody: there is no CORS"
+    );
 }
 
 #[test]

@@ -228,7 +228,9 @@ fn bodies_of_another_shape_are_refused() {
         assert!([400, 422].contains(&refused.status), "{wrong}: {}", refused.text());
         refused.code();
     }
-    for wrong in ["consistency=fresh", "timeout_ms=-1", "timeout_ms=600001", "with_ttl=maybe", "tll=1", "ttl=1&ttl=2", "x=%ff"] {
+    for wrong in
+        ["consistency=fresh", "timeout_ms=-1", "timeout_ms=600001", "with_ttl=maybe", "tll=1", "ttl=1&ttl=2", "x=%ff"]
+    {
         let refused = server.get(&format!("/api/v1/kv/k?{wrong}"));
         assert_eq!((refused.status, refused.code().as_str()), (400, "INVALID_REQUEST"), "{wrong}");
     }

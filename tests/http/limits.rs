@@ -192,7 +192,8 @@ fn thousands_that_say_nothing_keep_nobody_out() {
 #[test]
 fn when_all_places_are_busy_the_next_one_is_told_so() {
     let server = server_with(|config| config.http = HttpConfig { connections_max: 2, ..any_port() });
-    let head = b"PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11\r\n";
+    let head =
+        b"PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11\r\n";
     let busy: Vec<TcpStream> = (0..2)
         .map(|_| {
             let mut stream = server.connect();
@@ -221,7 +222,8 @@ fn closing_lets_what_is_under_way_end() {
     let server = server();
     let address = server.address();
     let mut stream = connect(address);
-    let head = "PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11\r\n";
+    let head =
+        "PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 11\r\n";
     stream.write_all(format!("{head}Expect: 100-continue\r\n\r\n").as_bytes()).unwrap();
     let mut goes_on = [0; 25];
     stream.read_exact(&mut goes_on).unwrap();

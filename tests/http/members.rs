@@ -92,14 +92,18 @@ fn a_learner_is_taken_in_promoted_and_put_in_place_of_another() {
     let node = first.post("/api/v1/members", &address).data()["node"].as_str().expect("an id").to_owned();
     learner.db.cluster().wait_ready(20_000).expect("it is a learner");
     assert_eq!(node, id_of(&learner));
-    until("it is promoted", || (first.post(&format!("/api/v1/members/{node}/promote"), "{}").status == 200).then_some(()));
+    until("it is promoted", || {
+        (first.post(&format!("/api/v1/members/{node}/promote"), "{}").status == 200).then_some(())
+    });
     assert!(members(&first).iter().all(|member| member["role"] == "voter"));
 
     let next = member("learner", 0, &[]);
     let address = json!({"address": cluster_address(&next)}).to_string();
     let with = first.post("/api/v1/members", &address).data()["node"].clone();
     let replace = json!({"with": with}).to_string();
-    until("it is replaced", || (first.post(&format!("/api/v1/members/{node}/replace"), &replace).status == 200).then_some(()));
+    until("it is replaced", || {
+        (first.post(&format!("/api/v1/members/{node}/replace"), &replace).status == 200).then_some(())
+    });
     assert!(members(&first).iter().any(|member| member["node"] == with && member["role"] == "voter"));
     assert!(members(&first).iter().all(|member| member["node"] != node.as_str()));
 }

@@ -51,9 +51,10 @@ fn length_and_chunks_together_smuggle_nothing() {
     let server = server();
     let smuggled = b"DELETE /api/v1/kv/victim HTTP/1.1\r\nHost: localhost\r\nX: ";
     server.put("/api/v1/kv/victim", r#"{"value":1}"#);
-    let mut bytes = b"PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\
+    let mut bytes =
+        b"PUT /api/v1/kv/k HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\
         Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-        .to_vec();
+            .to_vec();
     bytes.extend_from_slice(smuggled);
     bytes.extend_from_slice(&request("GET", "/health", &[], b""));
     let answer = String::from_utf8_lossy(&server.raw(&bytes)).into_owned();

@@ -76,7 +76,10 @@ fn a_value_that_json_cannot_say_hides_no_other() {
     let got = server.post("/api/v1/kv/bulk/get", r#"{"keys":["nan","one"]}"#).data();
     assert_eq!(got, json!({"nan": {"status": "error", "error": "invalid_value"}, "one": {"status": "ok", "value": 1}}));
     let page = server.get("/api/v1/kv?values=true").data();
-    assert_eq!((page["items"][0]["error"].as_str(), page["items"][1]["value"].as_u64()), (Some("invalid_value"), Some(1)));
+    assert_eq!(
+        (page["items"][0]["error"].as_str(), page["items"][1]["value"].as_u64()),
+        (Some("invalid_value"), Some(1))
+    );
 }
 
 /// Keys of all pages.

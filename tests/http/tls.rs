@@ -89,7 +89,8 @@ fn http2_is_there_for_those_who_ask() {
     let large = dir.path().join("large");
     std::fs::write(&large, vec![b' '; 9 * 1024 * 1024]).unwrap();
     let data = format!("@{}", large.display());
-    let refused = curl(&["--http2", "-X", "PUT", "-H", "Content-Type: application/json", "--data-binary", &data], "/api/v1/kv/k");
+    let refused =
+        curl(&["--http2", "-X", "PUT", "-H", "Content-Type: application/json", "--data-binary", &data], "/api/v1/kv/k");
     assert!(refused.contains("BODY_TOO_LARGE") && refused.ends_with("413"), "{refused}");
 }
 

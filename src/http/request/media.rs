@@ -1,7 +1,7 @@
 //! Media: in which form a body comes and an answer is wanted.
 
-use axum::http::header::{self, HeaderMap, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{self, HeaderMap, HeaderValue};
 
 use super::super::answer::{Fault, JSON};
 

@@ -102,7 +102,9 @@ impl Begun {
     /// Revision of the change; `None` when nothing had to change.
     pub(super) async fn revision(self) -> Result<Option<u64>, Fault> {
         Ok(match self.outcome().await? {
-            Reply::Done { revision } | Reply::Integer { revision, .. } => Some(revision).filter(|revision| *revision > 0),
+            Reply::Done { revision } | Reply::Integer { revision, .. } => {
+                Some(revision).filter(|revision| *revision > 0)
+            }
             Reply::Touched { .. } => None,
         })
     }

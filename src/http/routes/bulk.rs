@@ -98,8 +98,7 @@ pub(super) async fn put(ask: Ask, Parameters(given): Parameters<BulkParameters>,
             check_count(operations.len())?;
             let keys = operations.iter().map(|item| key_of_json(item.key)).collect::<Result<Vec<_>, _>>()?;
             let answer = all_done(&keys)?;
-            let values =
-                operations.iter().map(|item| value_of(item.value, "value")).collect::<Result<Vec<_>, _>>()?;
+            let values = operations.iter().map(|item| value_of(item.value, "value")).collect::<Result<Vec<_>, _>>()?;
             let items: Vec<_> = operations
                 .iter()
                 .zip(keys.iter().zip(&values))

@@ -84,8 +84,7 @@ fn metrics_text(db: &Concord) -> Result<String, Fault> {
         ("concord_cluster_is_leader", "1 on the leader", u64::from(status.raft.leader == Some(status.raft.node_id))),
         ("concord_is_ready", "1 while the node serves", u64::from(status.raft.is_ready)),
     ];
-    let line = |(name, help, value): (&str, &str, u64)| {
-        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
-    };
+    let line =
+        |(name, help, value): (&str, &str, u64)| format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
     Ok(gauges.into_iter().map(line).collect())
 }

@@ -30,9 +30,14 @@ pub(super) struct How {
 
 /// A record, ready to be sent.
 enum Shown {
-    Body { body: Vec<u8>, revision: u64 },
+    Body {
+        body: Vec<u8>,
+        revision: u64,
+    },
     /// The client has it already.
-    Unchanged { revision: u64 },
+    Unchanged {
+        revision: u64,
+    },
 }
 
 impl How {

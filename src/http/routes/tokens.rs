@@ -65,9 +65,9 @@ fn json_key(key: Vec<u8>) -> JsonKey {
     use base64::Engine as _;
     match String::from_utf8(key) {
         Ok(text) => JsonKey::Text(text),
-        Err(other) => JsonKey::Bytes(KeyBytes {
-            bytes: base64::engine::general_purpose::STANDARD.encode(other.as_bytes()),
-        }),
+        Err(other) => {
+            JsonKey::Bytes(KeyBytes { bytes: base64::engine::general_purpose::STANDARD.encode(other.as_bytes()) })
+        }
     }
 }
 

@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What is told to a connection for which there is no place.
-const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
+const NO_PLACE: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n";
 
 /// One address, bound, and what answers there.
 pub(super) struct Listener {
@@ -88,7 +89,8 @@ impl Server {
     /// `io` when the system gives no threads.
     pub(super) fn start(listeners: Vec<Listener>) -> Result<Server> {
         let failed = |error: io::Error| {
-            Error::new(ErrorKind::Io, format!("cannot start the threads of the HTTP server: {error}")).with_source(error)
+            Error::new(ErrorKind::Io, format!("cannot start the threads of the HTTP server: {error}"))
+                .with_source(error)
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
