@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Bench: runs the benchmarks of every language one after the other and reports them as one table.
-# Usage: bench.sh [rust|c|python|elixir ...]; without arguments all of them.
+# Usage: bench.sh [rust|c|python|elixir|http ...]; without arguments all of them.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
@@ -23,8 +23,10 @@ python() {
 
 elixir() { (cd elixir && mix compile && mix run --no-start ../benches/elixir/bench.exs); }
 
+http() { .ci/tools http && benches/http.sh; }
+
 parts=("$@")
-((${#parts[@]})) || parts=(rust c python elixir)
+((${#parts[@]})) || parts=(rust c python elixir http)
 files=()
 for part in "${parts[@]}"; do
     echo "== $part"

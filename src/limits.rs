@@ -110,3 +110,45 @@ pub const GOSSIP_NODES_MAX: usize = 1_024;
 
 /// Most datagrams read from one socket in a second. Beyond it: left to the kernel, which drops them.
 pub const DATAGRAMS_PER_S_MAX: u32 = 1_000;
+
+/// Most bytes of the headers of an HTTP request. Beyond it: 431.
+pub const HTTP_HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Most headers of an HTTP request. Beyond it: 431.
+pub const HTTP_HEADERS_MAX: usize = 100;
+
+/// Longest path and query of an HTTP request. Beyond it: 414.
+pub const HTTP_URL_BYTES_MAX: usize = 8 * 1024;
+
+/// Most bytes of bodies and large answers that all HTTP requests hold at once. Beyond it: 503.
+pub const HTTP_BYTES_RUNNING_MAX: usize = 256 * 1024 * 1024;
+
+/// Most records in one page of a list over HTTP. Beyond it: 400.
+pub const HTTP_LIST_ITEMS_MAX: usize = 1_000;
+
+/// About the most bytes of one page of a list over HTTP. Beyond it: the rest is left to the next page.
+pub const HTTP_LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Most bytes of the answer of a bulk read over HTTP. Beyond it: 413.
+pub const HTTP_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Longest wait that an HTTP request may ask for, milliseconds. Beyond it: 400.
+pub const HTTP_TIMEOUT_MS_MAX: u64 = 600_000;
+
+/// Time from the first byte of an HTTP request to the end of its headers, TLS included. Beyond it: the connection is closed.
+pub const HTTP_HEADER_TIMEOUT_MS: u64 = 10_000;
+
+/// Time between two pieces of a request body. Beyond it: 408.
+pub const HTTP_BODY_IDLE_TIMEOUT_MS: u64 = 10_000;
+
+/// Time for a whole request body. Beyond it: 408.
+pub const HTTP_BODY_TIMEOUT_MS: u64 = 120_000;
+
+/// Time that a connection may rest between two requests. Beyond it: closed.
+pub const HTTP_KEEP_ALIVE_MS: u64 = 60_000;
+
+/// Time in which a client takes nothing of its answer. Beyond it: the connection is closed.
+pub const HTTP_WRITE_STALL_MS: u64 = 30_000;
+
+/// Most requests at once on one HTTP/2 connection. Beyond it: the stream is refused.
+pub const HTTP_STREAMS_MAX: u32 = 100;

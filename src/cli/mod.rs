@@ -8,6 +8,7 @@ mod member;
 mod output;
 mod recover;
 mod serve;
+mod serving;
 mod table;
 mod verbs;
 mod watch;
@@ -102,7 +103,7 @@ enum Verb {
         #[arg(long, value_name = "MS", default_value_t = 0)]
         timeout_ms: u64,
     },
-    /// Run a member of a cluster until SIGTERM or Ctrl-C; then hand over and stop.
+    /// Run a member of a cluster, or one node with HTTP, until SIGTERM or Ctrl-C; then hand over and stop.
     Serve(Box<serve::Serve>),
     /// Make a cluster of one out of what one member still has, after the majority was lost for good. The node is stopped.
     Recover(recover::Recover),

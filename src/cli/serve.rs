@@ -1,4 +1,4 @@
-//! Serve: runs one member of a cluster until it is told to stop.
+//! Serve: runs one member of a cluster, or a store of one node with HTTP, until it is told to stop.
 //!
 //! It says where it listens, when it is ready, that it stops and that it has stopped, one line each. SIGTERM and SIGINT
 //! stop it gracefully; a second one ends it at once. It ends by itself, with exit code 1, when writes have stopped for
@@ -20,6 +20,7 @@ use signal_hook::iterator::Signals;
 use super::access::{Access, misuse};
 use super::log;
 use super::output::print_event;
+use super::serving::{self, HttpOptions};
 
 /// How often the member is asked how it is.
 const LOOK_EVERY: Duration = Duration::from_millis(1_000);
@@ -33,7 +34,8 @@ const EXIT_BY_SIGNAL: i32 = 130;
 /// What a member is made of. Every option has its `CONCORD_*` variable; the option wins.
 #[derive(Args)]
 #[command(after_help = "Example, on three machines a, b and c:\n  \
-    concord serve --data-dir ./data --listen a:7400 --seed b:7400 --seed c:7400 --bootstrap-expect 3 --cookie-file ./cookie")]
+    concord serve --data-dir ./data --listen a:7400 --seed b:7400 --seed c:7400 --bootstrap-expect 3 --cookie-file ./cookie\n\n\
+    A store of one node with HTTP:\n  concord serve --data-dir ./data --api 127.0.0.1:4000")]
 pub(super) struct Serve {
     /// Where other members and clients are served.
     #[arg(long, env = "CONCORD_LISTEN", value_name = "HOST:PORT")]
@@ -65,6 +67,8 @@ pub(super) struct Serve {
     /// Stay a learner, without a vote, even when caught up.
     #[arg(long)]
     no_promote: bool,
+    #[command(flatten)]
+    http: HttpOptions,
 }
 
 impl Serve {
@@ -91,11 +95,29 @@ impl Serve {
         let config = Config {
             data_dir: data_dir.map(Path::to_owned),
             snapshot_log_bytes: self.snapshot_log_bytes,
-            cluster: Some(cluster),
+            auth_enabled: self.http.auth,
+            http: self.http.config(),
             ..Config::default()
         };
         let config = config.or_environment()?;
-        Ok(Config { durability: durability.unwrap_or(config.durability), ..config })
+        // HTTP alone needs no cluster. A secret says nothing: it may be there for other verbs.
+        let is_member = self.names_cluster() || config.http.listen.is_none();
+        Ok(Config {
+            cluster: is_member.then_some(cluster),
+            durability: durability.unwrap_or(config.durability),
+            ..config
+        })
+    }
+}
+
+impl Serve {
+    /// Whether anything says that other nodes or clients of a cluster are to be served.
+    fn names_cluster(&self) -> bool {
+        set(&self.listen).is_some()
+            || set(&self.advertise).is_some()
+            || self.seeds.iter().any(|seed| !seed.is_empty())
+            || self.bootstrap_expect > 0
+            || self.multicast
     }
 }
 
@@ -105,10 +127,13 @@ pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, j
     let config = options.config(access, data_dir)?;
     let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
     let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;
-    let db = Concord::open(config)?;
+    let db = Concord::open(config.clone())?;
     // Whoever runs the program holds the data; what it serves to others asks for their tokens.
     let admin = db.as_admin();
-    say_listening(&admin, &address.unwrap_or_default(), json)?;
+    if let Some(address) = address {
+        say_listening(&admin, &address, json)?;
+    }
+    let serving = serving::start(&db, &config, json)?;
     let (stop, stopped) = channel::<()>();
     let ended = std::thread::scope(|scope| {
         let (handle, watched) = (signals.handle(), &admin);
@@ -121,6 +146,9 @@ pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, j
             print_event("stopping", "stopping: hands over and finishes what is on its way", json!({}), json).ok();
         }
         drop(stop);
+        if let Some(serving) = serving {
+            serving.close();
+        }
         let closed = db.close();
         watch.join().unwrap_or_else(|_| Err(ErrorKind::Internal.into())).and(closed)
     });

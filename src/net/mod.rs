@@ -4,7 +4,7 @@
 //! |--|--|
 //! | `sockets` | the seam to the network |
 //! | `hello`, `handshake`, `proof` | who is there, and the proof of it: the shared secret, or a token |
-//! | `tls` | certificates on both sides |
+//! | `tls` | certificates, on both sides or of a server alone |
 //! | `frame`, `wire` | requests and answers as bytes on one connection |
 //! | `caller` | the side that asks |
 //! | `server` | accepts; `connection` is one of those accepted |
@@ -36,7 +36,7 @@ pub(crate) use server::{Gate, ServeOptions, Service, serve, source_of};
 #[cfg(test)]
 pub(crate) use sockets::{BoxStream, Listener};
 pub(crate) use sockets::{Sockets, TcpSockets};
-pub(crate) use tls::{Tls, TlsFiles};
+pub(crate) use tls::{ServerTls, Tls, TlsFiles};
 
 /// The bounds of connections; each says in `limits` what happens beyond it.
 #[derive(Debug, Clone, Copy)]

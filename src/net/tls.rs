@@ -11,6 +11,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, ParsedCertificate, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::server::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::hello::{Hello, Role};
@@ -59,7 +61,8 @@ impl Tls {
     /// What new connections use: the files of this moment, as long as they are good.
     fn current(&self) -> Loaded {
         let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if stamps(&self.files).is_ok_and(|stamp| stamp != loaded.stamp)
+        let TlsFiles { certificate, private_key, ca, .. } = &self.files;
+        if stamps([certificate, private_key, ca]).is_ok_and(|stamp| stamp != loaded.stamp)
             && let Ok(fresh) = load(&self.files)
         {
             *loaded = fresh;
@@ -94,6 +97,58 @@ impl Tls {
         let first = chain.and_then(<[_]>::first).cloned();
         Certificate { first, verify_node_id: self.files.verify_node_id }
     }
+}
+
+/// TLS 1.2 and 1.3 for a server whose clients show no certificate; HTTP/2 for those that ask for it.
+///
+/// - Files that are being swapped, or became unreadable, leave the last good ones in use.
+pub(crate) struct ServerTls {
+    certificate: PathBuf,
+    private_key: PathBuf,
+    loaded: Mutex<(Vec<Stamp>, Arc<ServerConfig>)>,
+}
+
+impl ServerTls {
+    /// Reads the files (PEM); `invalid_config` says what is wrong with which.
+    pub(crate) fn open(certificate: PathBuf, private_key: PathBuf) -> Result<ServerTls> {
+        let loaded = Mutex::new(load_server(&certificate, &private_key)?);
+        Ok(ServerTls { certificate, private_key, loaded })
+    }
+
+    fn current(&self) -> Arc<ServerConfig> {
+        let mut loaded = self.loaded.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if stamps([&self.certificate, &self.private_key]).is_ok_and(|stamp| stamp != loaded.0)
+            && let Ok(fresh) = load_server(&self.certificate, &self.private_key)
+        {
+            *loaded = fresh;
+        }
+        loaded.1.clone()
+    }
+
+    /// The encrypted stream, and whether the client wants HTTP/2.
+    pub(crate) async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, bool)>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let stream = TlsAcceptor::from(self.current()).accept(stream).await?;
+        let speaks_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((stream, speaks_http2))
+    }
+}
+
+fn load_server(certificate: &PathBuf, key: &PathBuf) -> Result<(Vec<Stamp>, Arc<ServerConfig>)> {
+    // Taken first: a file that changes while it is read is read again.
+    let stamp = stamps([certificate, key])?;
+    let mut server = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::new(ErrorKind::Internal, format!("no common TLS version: {error}")))?
+        .with_no_client_auth()
+        .with_single_cert(certificates(certificate)?, private_key(key)?)
+        .map_err(|error| {
+            invalid(format!("{} and {} do not go together: {error}", certificate.display(), key.display()))
+        })?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((stamp, Arc::new(server)))
 }
 
 /// What the other side showed; its chain has been verified.
@@ -139,18 +194,9 @@ pub(super) fn refused(address: &str, error: io::Error) -> Error {
 
 fn load(files: &TlsFiles) -> Result<Loaded> {
     // Taken first: a file that changes while it is read is read again.
-    let stamp = stamps(files)?;
-    let mode = metadata(&files.private_key)?.mode();
-    if mode & 0o077 != 0 {
-        return Err(invalid(format!(
-            "others may read the private key {} (mode {:03o}); run `chmod 600` on it",
-            files.private_key.display(),
-            mode & 0o777
-        )));
-    }
+    let stamp = stamps([&files.certificate, &files.private_key, &files.ca])?;
     let chain = certificates(&files.certificate)?;
-    let key = PrivateKeyDer::from_pem_slice(&read(&files.private_key)?)
-        .map_err(|error| invalid(format!("no private key in {}: {error}", files.private_key.display())))?;
+    let key = private_key(&files.private_key)?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&files.ca)? {
         roots.add(certificate).map_err(|error| {
@@ -194,9 +240,23 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(found)
 }
 
-fn stamps(files: &TlsFiles) -> Result<Vec<Stamp>> {
+/// A key that nobody but its owner may read.
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
+    let mode = metadata(path)?.mode();
+    if mode & 0o077 != 0 {
+        return Err(invalid(format!(
+            "others may read the private key {} (mode {:03o}); run `chmod 600` on it",
+            path.display(),
+            mode & 0o777
+        )));
+    }
+    PrivateKeyDer::from_pem_slice(&read(path)?)
+        .map_err(|error| invalid(format!("no private key in {}: {error}", path.display())))
+}
+
+fn stamps<const N: usize>(files: [&PathBuf; N]) -> Result<Vec<Stamp>> {
     let stamp = |path: &PathBuf| metadata(path).map(|data| (data.mtime(), data.mtime_nsec(), data.size(), data.ino()));
-    [&files.certificate, &files.private_key, &files.ca].into_iter().map(stamp).collect()
+    files.into_iter().map(stamp).collect()
 }
 
 fn metadata(path: &Path) -> Result<Metadata> {

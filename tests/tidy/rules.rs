@@ -70,7 +70,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
-    ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord"]),
+    ("http", &["error", "limits", "config", "model", "encoding", "telemetry", "net", "service", "concord"]),
     ("cli", &["error", "limits", "config", "model", "encoding", "telemetry", "service", "concord", "http"]),
     ("main", &["cli"]),
 ];

@@ -1,0 +1,20 @@
+//! Http: the API over real sockets: every route, every limit, and clients that mean no good.
+
+#[path = "http/client.rs"]
+mod client;
+#[path = "http/documents.rs"]
+mod documents;
+#[path = "http/guards.rs"]
+mod guards;
+#[path = "http/keys.rs"]
+mod keys;
+#[path = "http/limits.rs"]
+mod limits;
+#[path = "http/members.rs"]
+mod members;
+#[path = "http/parsing.rs"]
+mod parsing;
+#[path = "http/several.rs"]
+mod several;
+#[path = "http/tls.rs"]
+mod tls;
