@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::{ClientConfig, Config, Durability};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::TcpSockets;
+use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
 use crate::service::{Answering, Client, Clock, Cluster, Kv, Status, Tokens, remove_expired};
@@ -75,6 +75,7 @@ impl Concord {
             snapshot_log_bytes: config.snapshot_log_bytes,
             time: Arc::new(clock.clone()),
             cluster: config.cluster.clone(),
+            local_socket: config.local_socket,
             seams,
         })?;
         Ok(Concord::of_node(Arc::new(node), clock, &config))
@@ -92,13 +93,19 @@ impl Concord {
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
-    /// fail-over, spreads `eventual` reads over the members. Blocks until a member has answered.
+    /// fail-over, spreads `eventual` reads over the members. Or reaches the store that another program of the same user has
+    /// open on this machine, see [`ClientConfig::local`]. Blocks until a member has answered.
     ///
     /// # Errors
-    /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers.
+    /// `invalid_config`; `unauthorized` when the secret is not the cluster's; `timeout` when nobody answers; `noproc` when
+    /// no store is open in a local directory, `io` when this user may not reach it.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
-        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets))?));
+        let sockets: Arc<dyn Sockets> = match &config.data_dir {
+            Some(dir) => Arc::new(LocalSockets::new(dir)),
+            None => Arc::new(TcpSockets),
+        };
+        let client = Arc::new(Client::new(Remote::connect(&config, sockets)?));
         let kv = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config));
         let cluster = Cluster::of_client(client.clone());
         Ok(Concord { inner: Arc::new(Inner { place: Place::Client(client), kv, cluster, tokens: Tokens {} }) })

@@ -1,10 +1,9 @@
 //! Access: where a running cluster is, the secret of its members, and TLS. Verbs that speak to a cluster and `serve` share it.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use concord_kv::{ClientConfig, Concord, Error, ErrorKind, Result, Secret, TlsConfig};
+use concord_kv::{ClientConfig, Concord, Config, Error, ErrorKind, Result, Secret, TlsConfig};
 
 /// Every option has its `CONCORD_*` variable; the option wins.
 #[derive(Args)]
@@ -14,7 +13,7 @@ pub(super) struct Access {
     #[arg(long, short = 'a', env = "CONCORD_ADDRESS", value_name = "HOST:PORT", value_delimiter = ',', global = true)]
     address: Vec<String>,
     /// File with the secret that all members share; nobody but its owner may read it.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, env = "CONCORD_COOKIE_FILE", value_name = "FILE", global = true)]
     cookie_file: Option<PathBuf>,
     /// The secret itself. Others on this machine see it in the list of processes: prefer --cookie-file.
     #[arg(long, env = "CONCORD_COOKIE", hide_env_values = true, value_name = "SECRET", global = true)]
@@ -31,20 +30,24 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Whether a running cluster is named.
-    pub(super) fn names_cluster(&self) -> bool {
-        self.addresses().next().is_some()
+    /// The members of the running cluster that is named, separated by commas.
+    pub(super) fn addresses(&self) -> Option<String> {
+        let named = self.address.iter().map(|address| address.trim()).filter(|address| !address.is_empty());
+        let named: Vec<&str> = named.collect();
+        Some(named.join(",")).filter(|addresses| !addresses.is_empty())
     }
 
-    fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.address.iter().map(|address| address.trim()).filter(|address| !address.is_empty())
-    }
-
-    /// Reaches the running cluster; waits so long for a member to answer, or as long as by default.
-    pub(super) fn connect(&self, patience_ms: Option<u64>) -> Result<Concord> {
-        let addresses: Vec<&str> = self.addresses().collect();
-        let mut config = ClientConfig::new(&addresses.join(","), self.secret()?);
+    /// Reaches the running cluster; waits so long for a member to answer, or as long as by default. The secret and TLS are
+    /// those of the configuration where the command line and the environment name none.
+    pub(super) fn connect(&self, patience_ms: Option<u64>, configured: &Config) -> Result<Concord> {
+        let mut config = ClientConfig::new(&self.addresses().unwrap_or_default(), self.secret()?);
         config.tls = self.tls()?;
+        config.default_read_consistency = configured.default_read_consistency;
+        config.compression = configured.compression;
+        if let Some(cluster) = &configured.cluster {
+            config.cookie = if config.cookie.is_empty() { cluster.cookie.clone() } else { config.cookie };
+            config.tls = config.tls.or_else(|| cluster.tls.clone());
+        }
         config.connect_timeout_ms = patience_ms.unwrap_or(config.connect_timeout_ms);
         if config.cookie.is_empty() {
             return Err(misuse("say the cluster's secret: --cookie-file FILE or CONCORD_COOKIE"));
@@ -54,16 +57,9 @@ impl Access {
 
     /// The secret, empty when none is given.
     pub(super) fn secret(&self) -> Result<Secret> {
-        let Some(path) = &self.cookie_file else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
-        let unreadable =
-            |error: std::io::Error| misuse(format!("cannot read the cookie file {}: {error}", path.display()));
-        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let message = format!("others may read the cookie file {0}: run `chmod 600 {0}`", path.display());
-            return Err(misuse(message));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        let given = self.cookie_file.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let Some(path) = given else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
+        Secret::from_file(path)
     }
 
     pub(super) fn tls(&self) -> Result<Option<TlsConfig>> {

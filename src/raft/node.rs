@@ -67,8 +67,10 @@ pub(crate) struct NodeOptions {
     pub durability: Durability,
     pub snapshot_log_bytes: u64,
     pub time: Arc<dyn Time>,
-    /// `None`: a store of one node, without sockets.
+    /// `None`: a store of one node, which listens nowhere on the network.
     pub cluster: Option<ClusterConfig>,
+    /// Whether it listens in its data directory.
+    pub local_socket: bool,
     pub seams: Seams,
 }
 

@@ -78,6 +78,7 @@ impl Member {
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
             time: Arc::new(clock.clone()),
             cluster: Some(cluster_config(&options)),
+            local_socket: false,
             seams,
         });
         let node = Arc::new(node.await?);

@@ -34,6 +34,7 @@ pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
         expiry_interval_ms: uint(env, expiry_ms)?,
         snapshot_log_bytes: uint(env, snapshot_bytes)?,
         cluster: optional(env, cluster, cluster_of)?,
+        ..Config::default()
     })
 }
 
@@ -71,6 +72,7 @@ pub(crate) fn client(env: Env, settings: Term) -> Answer<ClientConfig> {
         default_read_consistency: consistency(level)?,
         compression: compression_of(env, compression)?,
         connect_timeout_ms: uint(env, connect_timeout_ms)?,
+        ..ClientConfig::new("", "")
     })
 }
 
