@@ -67,7 +67,7 @@ pub(super) fn open(arguments: &Arguments, verb: &Verb) -> (Option<Way>, Result<P
     };
     match find(&dir, patience_ms, verb, config) {
         Ok(place) => (Some(place.way.clone()), Ok(place)),
-        Err((way, error)) => (Some(way), Err(error)),
+        Err((way, error)) => (way, Err(error)),
     }
 }
 
@@ -81,7 +81,7 @@ fn config(arguments: &Arguments) -> Result<Config> {
 }
 
 /// The program that has the directory open, or the directory.
-fn find(dir: &Path, patience_ms: Option<u64>, verb: &Verb, config: Config) -> Result<Place, (Way, Error)> {
+fn find(dir: &Path, patience_ms: Option<u64>, verb: &Verb, config: Config) -> Result<Place, (Option<Way>, Error)> {
     let until = Instant::now() + OPENING;
     loop {
         let way = Way::Running(dir.to_owned());
@@ -91,7 +91,7 @@ fn find(dir: &Path, patience_ms: Option<u64>, verb: &Verb, config: Config) -> Re
         client.connect_timeout_ms = patience_ms.unwrap_or(client.connect_timeout_ms);
         match Concord::connect(client) {
             Ok(db) => return Ok(Place { db, way }),
-            Err(error) if error.kind() != ErrorKind::Noproc => return Err((way, error)),
+            Err(error) if error.kind() != ErrorKind::Noproc => return Err((Some(way), error)),
             Err(_) => {}
         }
         if let Verb::Member(_) = verb {
@@ -100,7 +100,7 @@ fn find(dir: &Path, patience_ms: Option<u64>, verb: &Verb, config: Config) -> Re
                  CONCORD_ADDRESS",
                 dir.display()
             );
-            return Err((way, misuse(message)));
+            return Err((None, misuse(message)));
         }
         // Alone: nobody is served, and nobody is let in, for as long as one verb takes.
         let alone = Config { cluster: None, local_socket: false, http: HttpConfig::default(), ..config.clone() };
@@ -112,9 +112,9 @@ fn find(dir: &Path, patience_ms: Option<u64>, verb: &Verb, config: Config) -> Re
             Err(error) if error.kind() == ErrorKind::Locked && Instant::now() < until => std::thread::sleep(PAUSE),
             Err(error) if error.kind() == ErrorKind::Locked => {
                 let message = format!("{}; it does not serve {}/concord.sock", error.message(), dir.display());
-                return Err((way, Error::new(ErrorKind::Locked, message)));
+                return Err((Some(way), Error::new(ErrorKind::Locked, message)));
             }
-            Err(error) => return Err((way, error)),
+            Err(error) => return Err((Some(way), error)),
         }
     }
 }
