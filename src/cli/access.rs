@@ -45,7 +45,9 @@ impl Access {
         config.default_read_consistency = configured.default_read_consistency;
         config.compression = configured.compression;
         if let Some(cluster) = &configured.cluster {
-            config.cookie = if config.cookie.is_empty() { cluster.cookie.clone() } else { config.cookie };
+            if self.cookie.is_none() && self.cookie_file.is_none() {
+                config.cookie = cluster.cookie.clone();
+            }
             config.tls = config.tls.or_else(|| cluster.tls.clone());
         }
         config.connect_timeout_ms = patience_ms.unwrap_or(config.connect_timeout_ms);

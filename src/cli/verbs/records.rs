@@ -28,7 +28,7 @@ pub(in crate::cli) struct Put {
     #[arg(allow_hyphen_values = true)]
     value: String,
     /// Lifetime in seconds, fractions allowed.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     ttl: Option<Duration>,
     /// Take the value as text even if it parses as JSON.
     #[arg(long)]
@@ -87,7 +87,7 @@ pub(in crate::cli) struct Touch {
     /// 1 to 1024 bytes.
     key: OsString,
     /// Its lifetime from now on in seconds, fractions allowed.
-    #[arg(value_name = "SECONDS", value_parser = seconds)]
+    #[arg(value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     ttl: Duration,
 }
 
@@ -114,7 +114,7 @@ pub(in crate::cli) struct Increment {
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     initial: i64,
     /// Lifetime in seconds of a key that was missing.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     ttl: Option<Duration>,
 }
 

@@ -14,7 +14,7 @@ use crate::cli::{output, table};
 
 /// What to do with tokens.
 #[derive(Args)]
-#[command(after_help = "The first token is made beside the data, by the user who runs the store:\n  \
+#[command(after_help = "The first token is made beside the data, by the user who runs the store.\n\nExample:\n  \
                         concord --data-dir ./data token create --name admin --scope admin")]
 pub(in crate::cli) struct Token {
     #[command(subcommand)]
