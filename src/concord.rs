@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::config::{ClientConfig, Config, Durability, Secret};
 use crate::error::{Error, ErrorKind, Result};
-use crate::net::TcpSockets;
+use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
 use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Status, Tokens};
@@ -105,6 +105,7 @@ impl Concord {
             time: Arc::new(clock.clone()),
             metrics: metrics.clone(),
             cluster: config.cluster.clone(),
+            local_socket: config.local_socket,
             seams,
         })?;
         Ok(Concord::of_node(Arc::new(node), clock, &config, metrics))
@@ -124,16 +125,21 @@ impl Concord {
     }
 
     /// Reaches a cluster without being a member of it: same verbs, nothing kept here. Follows the leader, survives
-    /// fail-over, spreads `eventual` reads over the members. Blocks until a member has answered.
+    /// fail-over, spreads `eventual` reads over the members. Or reaches the store that another program of the same user has
+    /// open on this machine, see [`ClientConfig::local`]. Blocks until a member has answered.
     ///
     /// # Errors
     /// `invalid_config`; `unauthorized` when the secret is not the cluster's, or the token is not valid; `timeout` when
-    /// nobody answers.
+    /// nobody answers; `noproc` when no store is open in a local directory, `io` when this user may not reach it.
     pub fn connect(config: ClientConfig) -> Result<Concord> {
         config.validate()?;
+        let sockets: Arc<dyn Sockets> = match &config.data_dir {
+            Some(dir) => Arc::new(LocalSockets::new(dir)),
+            None => Arc::new(TcpSockets),
+        };
         let options = TelemetryOptions { enabled: true, hot_keys: true, shows_keys: false };
         let metrics = Arc::new(Metrics::new(options));
-        let client = Arc::new(Client::new(Remote::connect(&config, Arc::new(TcpSockets), metrics.clone())?));
+        let client = Arc::new(Client::new(Remote::connect(&config, sockets, metrics.clone())?));
         let trusted = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config, metrics.clone()));
         let place = Place::Client { client, config: Box::new(config) };
         Ok(Arc::new(Store { place, trusted, metrics, auth_enabled: false }).handle(Caller::Trusted))
@@ -265,9 +271,9 @@ impl Concord {
     /// # Ok::<(), concord_kv::Error>(())
     /// ```
     pub fn metrics_text(&self) -> String {
-        let gauges = match &self.inner.place {
-            Place::Member(node) => Some(Status::gauges(node)),
-            Place::Client(_) => None,
+        let gauges = match &self.inner.store.place {
+            Place::Member { node, .. } => Some(Status::gauges(node)),
+            Place::Client { .. } => None,
         };
         self.inner.store.metrics.render(gauges.as_ref())
     }

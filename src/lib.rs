@@ -37,6 +37,7 @@ pub use concord::Concord;
 pub use config::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};
 pub use config::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
 pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
+pub use config::{SettingRow, Settings, Source};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};

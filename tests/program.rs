@@ -1,4 +1,14 @@
-//! Program: the verbs of `concord` on a running cluster, on a data directory, and after a majority is lost.
+//! Program: the verbs of `concord` on a running cluster, through a local socket, on a data directory, and after a majority
+//! is lost.
+
+#[path = "program/configuration.rs"]
+mod configuration;
+#[path = "program/local.rs"]
+mod local;
+#[path = "program/shell.rs"]
+mod shell;
+#[path = "program/transfer.rs"]
+mod transfer;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,10 +1,9 @@
 //! Access: where a running cluster is, the secret of its members, and TLS. Verbs that speak to a cluster and `serve` share it.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use concord_kv::{ClientConfig, Concord, Error, ErrorKind, Result, Secret, TlsConfig};
+use concord_kv::{ClientConfig, Concord, Config, Error, ErrorKind, Result, Secret, TlsConfig};
 
 /// Every option has its `CONCORD_*` variable; the option wins.
 #[derive(Args)]
@@ -14,11 +13,17 @@ pub(super) struct Access {
     #[arg(long, short = 'a', env = "CONCORD_ADDRESS", value_name = "HOST:PORT", value_delimiter = ',', global = true)]
     address: Vec<String>,
     /// File with the secret that all members share; nobody but its owner may read it.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, env = "CONCORD_COOKIE_FILE", value_name = "FILE", global = true)]
     cookie_file: Option<PathBuf>,
     /// The secret itself. Others on this machine see it in the list of processes: prefer --cookie-file.
     #[arg(long, env = "CONCORD_COOKIE", hide_env_values = true, value_name = "SECRET", global = true)]
     cookie: Option<String>,
+    /// File with a token (`sk_concord_...`), instead of the secret; nobody but its owner may read it.
+    #[arg(long, env = "CONCORD_TOKEN_FILE", value_name = "FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// The token itself. Others on this machine see it in the list of processes: prefer --token-file or the variable.
+    #[arg(long, env = "CONCORD_TOKEN", hide_env_values = true, value_name = "TOKEN", global = true)]
+    token: Option<String>,
     /// Certificate chain of this program (PEM); the three TLS options go together.
     #[arg(long, env = "CONCORD_TLS_CERTIFICATE", value_name = "FILE", global = true)]
     tls_certificate: Option<String>,
@@ -31,39 +36,51 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Whether a running cluster is named.
-    pub(super) fn names_cluster(&self) -> bool {
-        self.addresses().next().is_some()
+    /// The members of the running cluster that is named, separated by commas.
+    pub(super) fn addresses(&self) -> Option<String> {
+        let named = self.address.iter().map(|address| address.trim()).filter(|address| !address.is_empty());
+        let named: Vec<&str> = named.collect();
+        Some(named.join(",")).filter(|addresses| !addresses.is_empty())
     }
 
-    fn addresses(&self) -> impl Iterator<Item = &str> {
-        self.address.iter().map(|address| address.trim()).filter(|address| !address.is_empty())
-    }
-
-    /// Reaches the running cluster; waits so long for a member to answer, or as long as by default.
-    pub(super) fn connect(&self, patience_ms: Option<u64>) -> Result<Concord> {
-        let addresses: Vec<&str> = self.addresses().collect();
-        let mut config = ClientConfig::new(&addresses.join(","), self.secret()?);
+    /// Reaches the running cluster; waits so long for a member to answer, or as long as by default. The secret and TLS are
+    /// those of the configuration where the command line and the environment name none.
+    pub(super) fn connect(&self, patience_ms: Option<u64>, configured: &Config) -> Result<Concord> {
+        let token = self.token()?;
+        let secret = if token.is_some() { Secret::default() } else { self.secret()? };
+        let mut config = ClientConfig::new(&self.addresses().unwrap_or_default(), secret);
+        config.token = token.clone();
         config.tls = self.tls()?;
+        config.default_read_consistency = configured.default_read_consistency;
+        config.compression = configured.compression;
+        if let Some(cluster) = &configured.cluster {
+            if self.cookie.is_none() && self.cookie_file.is_none() && token.is_none() {
+                config.cookie = cluster.cookie.clone();
+            }
+            config.tls = config.tls.or_else(|| cluster.tls.clone());
+        }
         config.connect_timeout_ms = patience_ms.unwrap_or(config.connect_timeout_ms);
-        if config.cookie.is_empty() {
-            return Err(misuse("say the cluster's secret: --cookie-file FILE or CONCORD_COOKIE"));
+        if config.cookie.is_empty() && config.token.is_none() {
+            return Err(misuse(
+                "say a token (--token-file FILE or CONCORD_TOKEN) or the cluster's secret (--cookie-file FILE or CONCORD_COOKIE)",
+            ));
         }
         Concord::connect(config)
     }
 
+    /// The token, if one is given; it goes before the secret.
+    fn token(&self) -> Result<Option<Secret>> {
+        match self.token_file.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => Secret::from_file(path).map(Some),
+            None => Ok(self.token.clone().filter(|token| !token.is_empty()).map(Secret::new)),
+        }
+    }
+
     /// The secret, empty when none is given.
     pub(super) fn secret(&self) -> Result<Secret> {
-        let Some(path) = &self.cookie_file else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
-        let unreadable =
-            |error: std::io::Error| misuse(format!("cannot read the cookie file {}: {error}", path.display()));
-        let mode = std::fs::metadata(path).map_err(unreadable)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            let message = format!("others may read the cookie file {0}: run `chmod 600 {0}`", path.display());
-            return Err(misuse(message));
-        }
-        let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        let given = self.cookie_file.as_ref().filter(|path| !path.as_os_str().is_empty());
+        let Some(path) = given else { return Ok(Secret::new(self.cookie.clone().unwrap_or_default())) };
+        Secret::from_file(path)
     }
 
     pub(super) fn tls(&self) -> Result<Option<TlsConfig>> {

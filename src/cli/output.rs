@@ -5,7 +5,9 @@ use std::io::Write as _;
 use concord_kv::{Error, ErrorKind, Member, Result, Status, Value, decode_value, value_to_json};
 use serde_json::json;
 
+use super::place::Way;
 use super::table;
+use super::verbs::key_json;
 
 pub(super) fn print_done(json: bool) -> Result<()> {
     print(&if json { json!({"status": "ok"}).to_string() } else { "ok".to_owned() })
@@ -24,7 +26,7 @@ pub(super) fn print_event(event: &str, sentence: &str, fields: serde_json::Value
 }
 
 /// Text as it is, everything else as JSON; with `json` the whole record.
-pub(super) fn print_record(key: &str, value: &[u8], revision: u64, ttl_ms: Option<u64>, json: bool) -> Result<()> {
+pub(super) fn print_record(key: &[u8], value: &[u8], revision: u64, ttl_ms: Option<u64>, json: bool) -> Result<()> {
     if !json {
         return match decode_value(value)? {
             Value::Text(text) => print(&text),
@@ -34,7 +36,7 @@ pub(super) fn print_record(key: &str, value: &[u8], revision: u64, ttl_ms: Optio
     let value: serde_json::Value = serde_json::from_str(&value_to_json(value)?)
         .map_err(|error| Error::new(ErrorKind::Internal, error.to_string()))?;
     let ttl_s = ttl_ms.map(|ttl_ms| ttl_ms as f64 / 1000.0);
-    print(&json!({"key": key, "value": value, "revision": revision, "ttl": ttl_s}).to_string())
+    print(&json!({"key": key_json(key)?, "value": value, "revision": revision, "ttl": ttl_s}).to_string())
 }
 
 pub(super) fn print_status(status: &Status, json: bool) -> Result<()> {
@@ -143,11 +145,15 @@ pub(super) fn member_lines(status: &Status) -> Vec<String> {
     table::lines(heading, right, &raft.members.iter().map(row).collect::<Vec<_>>())
 }
 
-pub(super) fn print_error(error: &Error, json: bool) {
+/// What went wrong, and which way was taken to the store.
+pub(super) fn print_error(error: &Error, way: Option<&Way>, json: bool) {
+    let way = way.map(Way::to_string);
     let text = if json {
-        json!({"status": "error", "error": {"code": error.kind().name(), "message": error.message()}}).to_string()
+        let error = json!({"code": error.kind().name(), "message": error.message()});
+        json!({"status": "error", "error": error, "way": way}).to_string()
     } else {
-        format!("concord: {error}")
+        let way = way.map_or(String::new(), |way| format!(" ({way})"));
+        format!("concord: {error}{way}")
     };
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -21,6 +21,7 @@ use super::access::{Access, misuse};
 use super::log;
 use super::output::print_event;
 use super::serving::{self, HttpOptions};
+use super::settings;
 
 /// How often the member is asked how it is.
 const LOOK_EVERY: Duration = Duration::from_millis(1_000);
@@ -46,9 +47,9 @@ pub(super) struct Serve {
     /// A member that may be there already; repeat it, or separate several by commas.
     #[arg(long = "seed", env = "CONCORD_SEEDS", value_name = "HOST:PORT", value_delimiter = ',')]
     seeds: Vec<String>,
-    /// How many nodes found a new cluster together; 0 joins an existing one only.
-    #[arg(long, env = "CONCORD_BOOTSTRAP_EXPECT", value_name = "N", default_value_t = 0)]
-    bootstrap_expect: usize,
+    /// How many nodes found a new cluster together; 0, the default, joins an existing one only.
+    #[arg(long, env = "CONCORD_BOOTSTRAP_EXPECT", value_name = "N")]
+    bootstrap_expect: Option<usize>,
     /// Name of this node for people.
     #[arg(long, env = "CONCORD_NODE_NAME", value_name = "NAME")]
     name: Option<String>,
@@ -58,12 +59,12 @@ pub(super) struct Serve {
     /// Find other nodes on the local network by multicast.
     #[arg(long, env = "CONCORD_MULTICAST", action = ArgAction::SetTrue, value_parser = FalseyValueParser::new())]
     multicast: bool,
-    /// Followers that hear nothing for this long elect a new leader.
-    #[arg(long, value_name = "MS", default_value_t = ClusterConfig::default().election_timeout_ms)]
-    election_timeout_ms: u64,
-    /// The log is compacted by a snapshot when it has grown by this much.
-    #[arg(long, value_name = "BYTES", default_value_t = Config::default().snapshot_log_bytes)]
-    snapshot_log_bytes: u64,
+    /// Followers that hear nothing for this long elect a new leader; 200 by default.
+    #[arg(long, value_name = "MS")]
+    election_timeout_ms: Option<u64>,
+    /// The log is compacted by a snapshot when it has grown by this much; 64 MiB by default.
+    #[arg(long, value_name = "BYTES")]
+    snapshot_log_bytes: Option<u64>,
     /// Stay a learner, without a vote, even when caught up.
     #[arg(long)]
     no_promote: bool,
@@ -72,59 +73,62 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    fn config(&self, access: &Access, data_dir: Option<&Path>) -> Result<Config> {
+    /// What the file and the environment say, and over it what the command line says.
+    fn config(&self, access: &Access, data_dir: Option<&Path>, file: Option<&Path>) -> Result<Config> {
+        let base = settings(file)?.config()?;
         let durability = set(&self.durability).as_deref().map(parse_durability).transpose()?;
-        if data_dir.is_none() && durability != Some(Durability::Memory) {
+        let durability = durability.unwrap_or(base.durability);
+        let data_dir = data_dir.map(Path::to_owned).or(base.data_dir);
+        if data_dir.is_none() && durability != Durability::Memory {
             return Err(misuse(
                 "say where the data is: --data-dir DIR or CONCORD_DATA_DIR; or --durability memory to keep nothing",
             ));
         }
-        let defaults = ClusterConfig::default();
+        let is_configured = base.cluster.is_some();
+        let known = base.cluster.unwrap_or_default();
+        let secret = access.secret()?;
+        let seeds: Vec<String> = self.seeds.iter().filter(|seed| !seed.is_empty()).cloned().collect();
         let cluster = ClusterConfig {
-            listen: set(&self.listen).unwrap_or(defaults.listen),
-            advertise: set(&self.advertise),
-            name: set(&self.name),
-            seeds: self.seeds.iter().filter(|seed| !seed.is_empty()).cloned().collect(),
-            bootstrap_expect: self.bootstrap_expect,
-            cookie: access.secret()?,
-            multicast: self.multicast.then(Multicast::default),
-            tls: access.tls()?,
-            election_timeout_ms: self.election_timeout_ms,
-            promote: !self.no_promote,
+            listen: set(&self.listen).unwrap_or(known.listen),
+            advertise: set(&self.advertise).or(known.advertise),
+            name: set(&self.name).or(known.name),
+            seeds: if seeds.is_empty() { known.seeds } else { seeds },
+            bootstrap_expect: self.bootstrap_expect.unwrap_or(known.bootstrap_expect),
+            cookie: if secret.is_empty() { known.cookie } else { secret },
+            multicast: known.multicast.or(self.multicast.then(Multicast::default)),
+            tls: access.tls()?.or(known.tls),
+            election_timeout_ms: self.election_timeout_ms.unwrap_or(known.election_timeout_ms),
+            promote: known.promote && !self.no_promote,
         };
-        let config = Config {
-            data_dir: data_dir.map(Path::to_owned),
-            snapshot_log_bytes: self.snapshot_log_bytes,
-            auth_enabled: self.http.auth,
-            http: self.http.config(),
-            ..Config::default()
-        };
-        let config = config.or_environment()?;
+        let snapshot_log_bytes = self.snapshot_log_bytes.unwrap_or(base.snapshot_log_bytes);
+        let auth_enabled = base.auth_enabled || self.http.auth;
+        let http = self.http.over(base.http);
         // HTTP alone needs no cluster. A secret says nothing: it may be there for other verbs.
-        let is_member = self.names_cluster() || config.http.listen.is_none();
-        Ok(Config {
-            cluster: is_member.then_some(cluster),
-            durability: durability.unwrap_or(config.durability),
-            ..config
-        })
+        let is_member = is_configured || self.names_cluster() || http.listen.is_none();
+        let cluster = is_member.then_some(cluster);
+        Ok(Config { data_dir, durability, snapshot_log_bytes, cluster, auth_enabled, http, ..base })
     }
-}
 
-impl Serve {
-    /// Whether anything says that other nodes or clients of a cluster are to be served.
+    /// Whether the command line says that other nodes or clients of a cluster are to be served.
     fn names_cluster(&self) -> bool {
         set(&self.listen).is_some()
             || set(&self.advertise).is_some()
             || self.seeds.iter().any(|seed| !seed.is_empty())
-            || self.bootstrap_expect > 0
+            || self.bootstrap_expect.is_some_and(|expect| expect > 0)
             || self.multicast
     }
 }
 
 /// Runs until a signal, or until the member can go on no more.
-pub(super) fn serve(options: &Serve, access: &Access, data_dir: Option<&Path>, json: bool) -> Result<()> {
+pub(super) fn serve(
+    options: &Serve,
+    access: &Access,
+    data_dir: Option<&Path>,
+    file: Option<&Path>,
+    json: bool,
+) -> Result<()> {
     log::begin()?;
-    let config = options.config(access, data_dir)?;
+    let config = options.config(access, data_dir, file)?;
     let address = config.cluster.as_ref().map(|cluster| cluster.advertise.as_ref().unwrap_or(&cluster.listen).clone());
     let mut signals = signals().map_err(|error| Error::new(ErrorKind::Io, format!("cannot watch signals: {error}")))?;
     let db = Concord::open(config.clone())?;

@@ -35,15 +35,16 @@ pub(super) struct HttpOptions {
 }
 
 impl HttpOptions {
-    /// What the command line says; the environment fills in the rest.
-    pub(super) fn config(&self) -> HttpConfig {
+    /// What the command line says, over what the file and the environment say.
+    pub(super) fn over(&self, base: HttpConfig) -> HttpConfig {
         let tls = self.api_tls_certificate.clone().zip(self.api_tls_private_key.clone());
+        let tls = tls.map(|(certificate, private_key)| HttpTlsConfig { certificate, private_key });
         HttpConfig {
-            listen: self.api,
-            metrics_listen: self.prometheus,
-            tls: tls.map(|(certificate, private_key)| HttpTlsConfig { certificate, private_key }),
-            allow_open: self.allow_open,
-            ..HttpConfig::default()
+            listen: self.api.or(base.listen),
+            metrics_listen: self.prometheus.or(base.metrics_listen),
+            tls: tls.or(base.tls),
+            allow_open: self.allow_open || base.allow_open,
+            ..base
         }
     }
 }

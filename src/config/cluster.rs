@@ -1,8 +1,9 @@
 //! Cluster: the options that make a store one member of several.
 
-use std::fmt;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::{fmt, fs};
 
 use super::{invalid, split_list};
 use crate::error::Result;
@@ -19,6 +20,22 @@ impl Secret {
     /// Wraps the text of a secret.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
+    }
+
+    /// Reads a secret from a file; the ends of lines at its end do not count.
+    ///
+    /// # Errors
+    /// `invalid_config` when it cannot be read, and when others than its owner may read it.
+    pub fn from_file(path: &Path) -> Result<Secret> {
+        let unreadable = |error: std::io::Error| {
+            invalid(format!("cannot read the secret in {}: {error}", path.display())).with_source(error)
+        };
+        let mode = fs::metadata(path).map_err(unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(invalid(format!("others may read the secret in {0}: run `chmod 600 {0}`", path.display())));
+        }
+        let text = fs::read_to_string(path).map_err(unreadable)?;
+        Ok(Secret::new(text.trim_end_matches(['\r', '\n'])))
     }
 
     /// The secret itself.
@@ -184,11 +201,14 @@ pub(super) fn tls_from_variables(text: &impl Fn(&str) -> Option<String>) -> Resu
     }
 }
 
-/// How a program that is no member reaches a cluster.
+/// How a program that is no member reaches a cluster, or a store on its own machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientConfig {
     /// `host:port` of some members; the others are learned from them.
     pub addresses: Vec<String>,
+    /// Reach the store that is open in this directory on this machine, whatever it is a member of, instead of the
+    /// addresses; the cookie and TLS are not used then. Default: `None`.
+    pub data_dir: Option<PathBuf>,
     /// The cluster's shared secret: whoever has it may do everything. Empty when there is a token.
     pub cookie: Secret,
     /// A token (`sk_concord_...`), instead of the cookie: the members allow what the token allows. It is never sent.
@@ -208,6 +228,7 @@ impl ClientConfig {
     pub fn new(addresses: &str, cookie: impl Into<Secret>) -> ClientConfig {
         ClientConfig {
             addresses: split_list(addresses),
+            data_dir: None,
             cookie: cookie.into(),
             token: None,
             tls: None,
@@ -220,6 +241,23 @@ impl ClientConfig {
     /// Reaches these members (`host:port`, separated by commas) with this token.
     pub fn with_token(addresses: &str, token: impl Into<Secret>) -> ClientConfig {
         ClientConfig { token: Some(token.into()), ..ClientConfig::new(addresses, Secret::default()) }
+    }
+
+    /// Reaches the store that is open in this directory on this machine, in another program or in this one. The socket
+    /// there is for the user who runs the store, and for the superuser, and gives every right.
+    ///
+    /// ```
+    /// use concord_kv::{ClientConfig, Concord, Config};
+    ///
+    /// let dir = tempfile::tempdir().unwrap();
+    /// let store = Concord::open(Config::at(dir.path()))?; // elsewhere, usually
+    /// let client = Concord::connect(ClientConfig::local(dir.path()))?;
+    /// client.kv().put("visits", 1).wait()?;
+    /// assert_eq!(store.kv().get("visits")?, Some(1.into()));
+    /// # Ok::<(), concord_kv::Error>(())
+    /// ```
+    pub fn local(data_dir: impl Into<PathBuf>) -> ClientConfig {
+        ClientConfig { data_dir: Some(data_dir.into()), ..ClientConfig::new("", "") }
     }
 
     /// Takes `CONCORD_TOKEN`, or else `CONCORD_COOKIE`, when there is neither token nor cookie, and `CONCORD_TLS_*` where
@@ -240,11 +278,12 @@ impl ClientConfig {
 
     /// Refuses values outside their ranges with `invalid_config`.
     pub fn validate(&self) -> Result<()> {
+        let is_local = self.data_dir.is_some();
         let checks = [
-            (!self.addresses.is_empty(), "client: name at least one member as host:port"),
+            (is_local || !self.addresses.is_empty(), "client: name at least one member as host:port"),
             (self.addresses.iter().all(|address| is_address(address)), "client: each address is host:port"),
             (
-                !self.cookie.is_empty() || self.token.is_some(),
+                is_local || !self.cookie.is_empty() || self.token.is_some(),
                 "client: pass a `token` (or set CONCORD_TOKEN), or the cluster's `cookie` (CONCORD_COOKIE)",
             ),
             (self.cookie.is_empty() || self.token.is_none(), "client: pass a `token` or the `cookie`, not both"),

@@ -1,4 +1,4 @@
-//! Http: the options of what a store serves over HTTP and to its own machine.
+//! Http: the options of what a store serves over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -36,8 +36,6 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Serve addresses other than loopback although `auth_enabled` is off. Default: false, which is refused.
     pub allow_open: bool,
-    /// Serve the programs of the same user on this machine through `concord.sock` in the data directory. Default: true.
-    pub local_socket: bool,
 }
 
 impl Default for HttpConfig {
@@ -49,7 +47,6 @@ impl Default for HttpConfig {
             body_bytes_max: 8 * 1024 * 1024,
             connections_max: 1024,
             allow_open: false,
-            local_socket: true,
         }
     }
 }

@@ -6,10 +6,15 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 
 mod cluster;
+mod file;
+mod given;
 mod http;
+mod options;
+mod settings;
 
 pub use cluster::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
 pub use http::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};
+pub use settings::{SettingRow, Settings, Source};
 
 /// When an acknowledged write is safe from a crash of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,10 +98,13 @@ pub struct Config {
     /// The log is compacted by a snapshot when it has grown by this many bytes since the last one
     /// (at least 1 MiB). Default: 64 MiB.
     pub snapshot_log_bytes: u64,
-    /// What makes this store a member of a cluster. Default: `None`, a store of one node without sockets.
+    /// What makes this store a member of a cluster. Default: `None`, a store of one node, alone.
     pub cluster: Option<ClusterConfig>,
     /// Whether every verb of every face needs a token. Default: false.
     pub auth_enabled: bool,
+    /// Serve the programs of the same user on this machine through `concord.sock` in the data directory, with every right:
+    /// see [`ClientConfig::local`]. A file system that holds no sockets goes without. Default: true.
+    pub local_socket: bool,
     /// What is served over HTTP. Default: nothing.
     pub http: HttpConfig,
     /// Whether calls are counted and timed, see [`Concord::metrics_text`](crate::Concord::metrics_text). Default: true.
@@ -120,6 +128,7 @@ impl Default for Config {
             snapshot_log_bytes: 64 * 1024 * 1024,
             cluster: None,
             auth_enabled: false,
+            local_socket: true,
             http: HttpConfig::default(),
             telemetry_enabled: true,
             hot_keys: true,
@@ -136,9 +145,10 @@ impl Config {
 
     /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
     /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
-    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_AUTH_ENABLED`; of HTTP `CONCORD_API_PORT`,
-    /// `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`, `CONCORD_API_TLS_PRIVATE_KEY`; of
-    /// metrics `CONCORD_TELEMETRY_ENABLED`, `CONCORD_HOT_KEYS`, `CONCORD_METRICS_KEYS`; and, of a cluster, `CONCORD_LISTEN` (without
+    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_AUTH_ENABLED`, `CONCORD_LOCAL_SOCKET`; of HTTP
+    /// `CONCORD_API_PORT`, `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`,
+    /// `CONCORD_API_TLS_PRIVATE_KEY`; of metrics `CONCORD_TELEMETRY_ENABLED`, `CONCORD_HOT_KEYS`, `CONCORD_METRICS_KEYS`;
+    /// and, of a cluster, `CONCORD_LISTEN` (without
     /// which there is none), `CONCORD_ADVERTISE`, `CONCORD_NODE_NAME`, `CONCORD_SEEDS` (separated by commas),
     /// `CONCORD_BOOTSTRAP_EXPECT`, `CONCORD_COOKIE`, `CONCORD_MULTICAST`, `CONCORD_TLS_CERTIFICATE`,
     /// `CONCORD_TLS_PRIVATE_KEY`, `CONCORD_TLS_AUTHORITY`.
@@ -168,6 +178,11 @@ impl Config {
         if !self.auth_enabled {
             self.auth_enabled =
                 parse_switch("CONCORD_AUTH_ENABLED", &variable("CONCORD_AUTH_ENABLED").unwrap_or_default())?;
+        }
+        if let (true, Some(text)) =
+            (self.local_socket, variable("CONCORD_LOCAL_SOCKET").filter(|text| !text.is_empty()))
+        {
+            self.local_socket = parse_switch("CONCORD_LOCAL_SOCKET", &text)?;
         }
         self.http.or_variables(&variable)?;
         let switches = [

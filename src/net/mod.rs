@@ -2,7 +2,7 @@
 //!
 //! | file | noun |
 //! |--|--|
-//! | `sockets` | the seam to the network |
+//! | `sockets` | the seam to the network, and the socket in the data directory |
 //! | `hello`, `handshake`, `proof` | who is there, and the proof of it: the shared secret, or a token |
 //! | `tls` | certificates, on both sides or of a server alone |
 //! | `frame`, `wire` | requests and answers as bytes on one connection |
@@ -35,7 +35,7 @@ pub(crate) use proof::{Attempts, Credential, SharedSecret, TokenKey};
 pub(crate) use server::{Gate, ServeOptions, Service, serve, source_of};
 #[cfg(test)]
 pub(crate) use sockets::{BoxStream, Listener};
-pub(crate) use sockets::{Sockets, TcpSockets};
+pub(crate) use sockets::{LocalListener, LocalSockets, Sockets, TcpSockets};
 pub(crate) use tls::{ServerTls, Tls, TlsFiles};
 
 /// The bounds of connections; each says in `limits` what happens beyond it.

@@ -70,8 +70,10 @@ pub(crate) struct NodeOptions {
     pub time: Arc<dyn Time>,
     /// What the node records of itself.
     pub metrics: Arc<Metrics>,
-    /// `None`: a store of one node, without sockets.
+    /// `None`: a store of one node, which listens nowhere on the network.
     pub cluster: Option<ClusterConfig>,
+    /// Whether it listens in its data directory.
+    pub local_socket: bool,
     pub seams: Seams,
 }
 

@@ -1,5 +1,6 @@
 //! Runner: what a node's thread does from start to end.
 
+use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use super::core::{Core, CoreParts, RaftHandle, Running};
 use super::log_store::LogStore;
 use super::machine_store::{MachineStore, snapshot_reach};
 use super::node::{Node, NodeOptions};
-use super::peer::{Network, PeerServer, Peers, Shared};
+use super::peer::{Local, Network, PeerServer, Peers, Shared};
 use super::propose::{Batcher, Delivery, NodeWay, PATIENCE_ELECTIONS};
 use super::reads::{Lease, NodeAuthority, Rounds};
 use super::types::{LogId, Peer, Types};
@@ -23,10 +24,8 @@ use crate::config::{ClusterConfig, Durability};
 use crate::discovery::{self, Announcement, Discovery, DiscoveryOptions, Resolver};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Consistency;
-use crate::net::serve;
-use crate::net::{
-    ConnectOptions, Credential, Hello, NetLimits, Role, ServeOptions, SharedSecret, Sockets, Tls, TlsFiles,
-};
+use crate::net::{ConnectOptions, Credential, Hello, LocalListener, NetLimits, Role};
+use crate::net::{ServeOptions, SharedSecret, Sockets, Tls, TlsFiles, serve};
 use crate::state_machine::StateMachine;
 use crate::storage::{DataDir, Log, LogOptions, SnapshotStore};
 
@@ -145,6 +144,7 @@ impl Runner {
         serving_stops: &watch::Receiver<bool>,
         report: &mut impl FnMut(Result<()>),
     ) -> Result<()> {
+        self.listen_locally(serving_stops.clone())?;
         let discovery = match &self.options.cluster {
             Some(cluster) => Some(self.listen(cluster, serving_stops.clone()).await?),
             None => None,
@@ -176,6 +176,37 @@ impl Runner {
         if let Some(tending) = tending {
             let _ = tokio::time::timeout(FAREWELL, tending).await;
         }
+        Ok(())
+    }
+
+    /// Opens the socket in the data directory. It answers from now on, though a node that waits to join has little to say.
+    fn listen_locally(&self, mut stops: watch::Receiver<bool>) -> Result<()> {
+        let Some(dir) = self.options.data_dir.as_ref().filter(|_| self.options.local_socket) else { return Ok(()) };
+        let listener = match LocalListener::bind(dir.path()) {
+            Ok(listener) => listener,
+            // Some file systems hold no sockets. The store itself does without.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => {
+                return Ok(());
+            }
+            Err(error) => {
+                let dir = dir.path().display();
+                let message = format!("cannot listen in {dir}: {error}; or open the store with `local_socket` off");
+                return Err(Error::new(ErrorKind::Io, message).with_source(error));
+            }
+        };
+        let options = ServeOptions {
+            tls: None,
+            secret: SharedSecret::of_local_socket(),
+            gate: Arc::new(Local(self.server.clone())),
+            service: Arc::new(Local(self.server.clone())),
+            limits: NetLimits::default(),
+        };
+        tokio::spawn(async move {
+            let stop = async move {
+                let _ = stops.wait_for(|stops| *stops).await;
+            };
+            serve(Box::new(listener), options, stop).await;
+        });
         Ok(())
     }
 

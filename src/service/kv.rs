@@ -14,7 +14,7 @@ use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem
 use crate::model::{ReadOptions, RecordView, Reply, Write};
 use crate::raft::{Done, Freshness, Node};
 use crate::service::client::Client;
-use crate::state_machine::{self, Changes, Need};
+use crate::state_machine::{Changes, Need};
 use crate::telemetry::{Ending, Metrics, Verb};
 
 /// Where the data is.

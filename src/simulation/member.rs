@@ -79,6 +79,7 @@ impl Member {
             time: Arc::new(clock.clone()),
             metrics: Arc::default(),
             cluster: Some(cluster_config(&options)),
+            local_socket: false,
             seams,
         });
         let node = Arc::new(node.await?);

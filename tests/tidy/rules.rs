@@ -80,9 +80,9 @@ const OWNED_WORDS: &[(&str, &[&str], &str)] = &[
     ("openraft", &["raft"], "speak to consensus through `crate::raft`"),
     ("openraft_rt", &["raft"], "speak to consensus through `crate::raft`"),
     ("openraft_rt_tokio", &["raft"], "speak to consensus through `crate::raft`"),
-    // `net` reads certificates: files of the operator, re-read when they change; nothing of the store. `telemetry` reads what
-    // Linux tells of this process.
-    ("std::fs", &["storage", "cli", "net", "telemetry"], "reach files through `storage::Files`"),
+    // `net` reads certificates, files of the operator, and makes the local socket; nothing that is stored. `config` reads
+    // secrets that lie in files. `telemetry` reads what Linux tells of this process.
+    ("std::fs", &["storage", "cli", "net", "config", "telemetry"], "reach files through `storage::Files`"),
     ("tokio::fs", &[], "reach files through `storage::Files`"),
     ("SystemTime", &["service"], "time comes stamped inside the command"),
     ("getrandom", &["raft", "service", "storage", "net", "discovery"], "let the room above pass the random number in"),

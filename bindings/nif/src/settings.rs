@@ -73,6 +73,7 @@ pub(crate) fn client(env: Env, settings: Term) -> Answer<ClientConfig> {
         default_read_consistency: consistency(level)?,
         compression: compression_of(env, compression)?,
         connect_timeout_ms: uint(env, connect_timeout_ms)?,
+        ..ClientConfig::new("", "")
     })
 }
 

@@ -13,7 +13,8 @@ use super::super::request::{Ask, Content, key_of_json, ttl_ms};
 use super::bulk::{JsonKey, KeyBytes};
 use super::cluster::Nothing;
 use crate::error::{Error, ErrorKind};
-use crate::service::{NewToken, Scopes, TokenInfo};
+use crate::model::Scopes;
+use crate::service::{NewToken, TokenInfo};
 
 /// What a token allows.
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]

@@ -34,6 +34,11 @@ impl SharedSecret {
         Ok(SharedSecret { key: keyed(&derive(cookie.as_bytes(), SALT, ROUNDS)) })
     }
 
+    /// What both ends of a local socket know: nothing that others do not. Whoever can open that socket has proved enough.
+    pub(crate) fn of_local_socket() -> SharedSecret {
+        SharedSecret { key: keyed(b"concord local socket") }
+    }
+
     /// Proof of knowing the secret in this one conversation. The label names who proves, so that a proof
     /// cannot be sent back as the other side's.
     pub(in crate::net) fn proof(&self, label: &[u8], transcript: &[&[u8]]) -> [u8; PROOF_BYTES] {

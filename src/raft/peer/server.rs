@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,11 +19,14 @@ use crate::raft::cluster::{self, Found, Info, MemberInfo, MembershipChange, Prog
 use crate::raft::core::{Core, RaftHandle};
 use crate::raft::entry::{Vote, ballot_of, vote_of};
 use crate::raft::machine_store::SnapshotData;
-use crate::raft::propose::{self, encode_answer};
+use crate::raft::propose::{self, Attempt, NodeWay, ProposeAnswer, Way, encode_answer};
 use crate::raft::reads;
 use crate::state_machine::{Need, TokenRecord};
 use crate::storage::{DataDir, SnapshotReceiver};
 use crate::telemetry::AuthFailure;
+
+/// How long a leader may take for a batch that this node handed on; whoever asked gives up earlier.
+const HAND_ON_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Answers what other nodes and clients ask of this node.
 pub(in crate::raft) struct PeerServer {
@@ -36,7 +40,7 @@ pub(in crate::raft) struct PeerServer {
     above: OnceLock<Arc<dyn Service>>,
 }
 
-type Answer = BoxFuture<'static, Result<Vec<u8>>>;
+pub(super) type Answer = BoxFuture<'static, Result<Vec<u8>>>;
 
 /// The snapshot that each node is sending, at most one a node.
 type Receiving = Mutex<BTreeMap<u64, (u64, SnapshotReceiver)>>;
@@ -131,6 +135,22 @@ impl PeerServer {
         Ok(async move {
             let answer = propose::propose_here(&core, batch).await;
             Ok(encode_answer(&refused.put_into(answer)))
+        }
+        .boxed())
+    }
+
+    /// Brings a client's batch to the leader, wherever that is: for those who can reach this node only.
+    pub(super) fn hand_on(&self, batch: Vec<u8>) -> Result<Answer> {
+        check_batch(&batch)?;
+        self.core.check_room(batch.len())?;
+        let way = NodeWay::new(self.core.clone());
+        Ok(async move {
+            match way.attempt(batch, HAND_ON_TIMEOUT).await {
+                Attempt::Applied(outcomes) => Ok(encode_answer(&ProposeAnswer::Applied(outcomes))),
+                Attempt::UnknownSession => Ok(encode_answer(&ProposeAnswer::UnknownSession)),
+                Attempt::Lost => Ok(encode_answer(&ProposeAnswer::Unknown)),
+                Attempt::NotDone(error) | Attempt::Refused(error) => Err(as_others_see_it(error)),
+            }
         }
         .boxed())
     }
@@ -344,7 +364,7 @@ impl Service for Shared {
 }
 
 /// That this node is closed does not mean that the one who asks is; it may ask another member.
-fn as_others_see_it(error: Error) -> Error {
+pub(super) fn as_others_see_it(error: Error) -> Error {
     match error.kind() {
         ErrorKind::Closed => Error::new(ErrorKind::ClusterNotReady, "this member is stopping; ask another one"),
         _ => error,

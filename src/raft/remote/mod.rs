@@ -4,6 +4,7 @@ mod known;
 mod way;
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::cluster::{Info, MembershipChange};
+use super::cluster::{Info, MemberInfo, MembershipChange};
 use super::peer::{Peers, Use, error_of, method};
 use super::propose::{Batcher, Delivery, Done};
 use crate::config::ClientConfig;
@@ -34,6 +35,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_millis(600);
 const ANSWER_TIMEOUT_MAX: Duration = Duration::from_secs(10);
 /// Between two attempts when no member can serve.
 const PAUSE: Duration = Duration::from_millis(30);
+/// What stands for an address where there is only one node to reach.
+const LOCAL_ADDRESS: &str = "the local socket";
 /// How long closing waits for writes that are on their way.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -62,6 +65,8 @@ pub(super) struct Links {
     known: Known,
     runtime: Handle,
     closed: Arc<AtomicBool>,
+    /// The directory through whose socket a node is reached: then that one and no other.
+    local: Option<PathBuf>,
 }
 
 impl Remote {
@@ -94,7 +99,7 @@ impl Remote {
     }
 
     fn build(config: &ClientConfig, sockets: Arc<dyn Sockets>, metrics: Arc<Metrics>) -> Result<Remote> {
-        let tls = config.tls.as_ref().map(|tls| {
+        let tls = config.tls.as_ref().filter(|_| config.data_dir.is_none()).map(|tls| {
             Tls::open(TlsFiles {
                 certificate: tls.certificate.clone(),
                 private_key: tls.private_key.clone(),
@@ -113,9 +118,13 @@ impl Remote {
         let closed = Arc::new(AtomicBool::new(false));
         let links = Arc::new(Links {
             peers: Arc::new(Peers::new(options, CONNECT_TIMEOUT, hello)),
-            known: Known::new(config.addresses.clone()),
+            known: Known::new(match config.data_dir {
+                Some(_) => vec![LOCAL_ADDRESS.to_owned()],
+                None => config.addresses.clone(),
+            }),
             runtime: Handle::current(),
             closed: closed.clone(),
+            local: config.data_dir.clone(),
         });
         let delivery = Delivery::new(Arc::new(RemoteWay::new(links.clone())));
         let batcher = Batcher::new(Handle::current(), None, Some(delivery), false, metrics);
@@ -201,6 +210,9 @@ impl Drop for Remote {
 
 /// What the client proves itself by.
 fn credential(config: &ClientConfig) -> Result<Credential> {
+    if config.data_dir.is_some() {
+        return Ok(SharedSecret::of_local_socket().into());
+    }
     let Some(token) = &config.token else { return Ok(SharedSecret::new(config.cookie.reveal())?.into()) };
     let mistyped = || Error::new(ErrorKind::Unauthorized, "this is no token: it was mistyped or cut off");
     let secret = TokenSecret::parse(token.reveal()).ok_or_else(mistyped)?;
@@ -291,6 +303,19 @@ impl Links {
 
     /// Takes over what a member says, if it is a member of the right cluster.
     fn take(&self, info: &Info) -> Result<()> {
+        if self.local.is_some() {
+            let (node_id, address) = (info.node_id, LOCAL_ADDRESS.to_owned());
+            let only = MemberInfo { node_id, address, name: String::new(), is_voter: true, progress: None };
+            let address = only.address.clone();
+            self.known.update(&Info {
+                node_id,
+                address,
+                leader: Some(node_id),
+                members: vec![only],
+                ..Info::default()
+            });
+            return Ok(());
+        }
         let own = self.peers.hello().cluster_id;
         if info.cluster_id == 0 {
             return Err(Error::new(ErrorKind::ClusterNotReady, format!("{} belongs to no cluster yet", info.address)));
@@ -304,6 +329,22 @@ impl Links {
         Ok(())
     }
 
+    /// That nobody listens in a directory, or not for this user, does not get better by waiting.
+    fn why_not_here(&self, found: Result<()>) -> Result<()> {
+        let (Some(dir), Err(error)) = (&self.local, &found) else { return found };
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<std::io::Error>());
+        let dir = dir.display();
+        match cause.map(|cause| (cause.kind(), cause)) {
+            Some((std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused, _)) => {
+                Err(Error::new(ErrorKind::Noproc, format!("no store is open in {dir}; start one there first")))
+            }
+            Some((std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::InvalidInput, cause)) => {
+                Err(Error::new(ErrorKind::Io, format!("cannot reach the store in {dir}: {cause}")))
+            }
+            _ => found,
+        }
+    }
+
     /// Waits until a member of a cluster has answered.
     async fn find(&self, until: Instant) -> Result<()> {
         loop {
@@ -315,7 +356,7 @@ impl Links {
                     let answer = caller.call(method::INFO, Vec::new()).await.map_err(error_of)?;
                     self.take(&Info::decode(&answer)?)
                 };
-                failure = match tokio::time::timeout_at(until, asking).await {
+                failure = match tokio::time::timeout_at(until, asking).await.map(|found| self.why_not_here(found)) {
                     Ok(Ok(())) => return Ok(()),
                     Ok(Err(error)) if error.kind() == ErrorKind::ClusterNotReady => {
                         Error::new(ErrorKind::Timeout, format!("no member serves: {}", error.message()))

@@ -1,4 +1,6 @@
-//! Sockets: the seam to the network. Nodes use TCP; a simulation puts its own sockets here.
+//! Sockets: the seam to the network. Nodes use TCP and, on their own machine, a local socket; a simulation puts its own here.
+
+mod local;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::limits;
+pub(crate) use local::{LocalListener, LocalSockets};
 
 /// Bytes in order, both ways.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
