@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::buckets::{Account, Buckets, CALL_NS, COMMANDS, Durations};
 use super::hot_keys::HotKeys;
 use super::requests::Requests;
-use super::threads::{PerThread, place};
+use super::threads::{Counters, PerThread, place};
 use super::verb::{Ending, LEVELS, Verb};
 use crate::config::Consistency;
 
@@ -77,8 +77,8 @@ impl Default for Metrics {
 }
 
 /// A read that has begun.
-pub(crate) struct ReadBegun {
-    place: usize,
+pub(crate) struct ReadBegun<'a> {
+    counters: &'a Counters,
     /// When it is timed: since when, and for how many it stands.
     timed: Option<(Instant, u32)>,
 }
@@ -123,18 +123,18 @@ impl Metrics {
 
     /// A read begins. Only of one in about 64 the clock is read.
     #[inline]
-    pub(crate) fn begin_read(&self) -> ReadBegun {
-        let place = place();
-        let timed = self.threads.at(place).reads.pick().map(|weight| (Instant::now(), weight));
-        ReadBegun { place, timed }
+    pub(crate) fn begin_read(&self) -> ReadBegun<'_> {
+        let counters = self.threads.at(place());
+        let timed = counters.reads.pick().map(|weight| (Instant::now(), weight));
+        ReadBegun { counters, timed }
     }
 
     /// The read has ended.
     #[inline]
-    pub(crate) fn end_read(&self, begun: ReadBegun, key: &[u8], level: Consistency, ending: Ending) {
+    pub(crate) fn end_read(&self, begun: ReadBegun<'_>, key: &[u8], level: Consistency, ending: Ending) {
         match ending {
-            Ending::Ok => self.threads.count(begun.place, cell_of(level, true)),
-            Ending::NotFound => self.threads.count(begun.place, cell_of(level, false)),
+            Ending::Ok => begun.counters.count(cell_of(level, true)),
+            Ending::NotFound => begun.counters.count(cell_of(level, false)),
             Ending::Failed(_) => self.reads[level as usize].count(ending),
         }
         if let Some((since, weight)) = begun.timed {

@@ -8,8 +8,9 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Places that threads have for themselves. The place after the last one is shared.
-const PLACES: usize = 64;
+/// Places that threads have for themselves. The place after the last one is shared; with it they are a power of two, so that
+/// no place has to be checked.
+const PLACES: usize = 63;
 const SHARED: usize = PLACES;
 const NONE: usize = usize::MAX;
 
@@ -79,6 +80,8 @@ pub(super) struct Counters {
     pub(super) reads: Countdown,
     pub(super) writes: Countdown,
     cells: [AtomicU64; CELLS],
+    /// Whether several threads count here.
+    is_shared: bool,
 }
 
 impl PerThread {
@@ -88,18 +91,7 @@ impl PerThread {
 
     #[inline]
     pub(super) fn at(&self, place: usize) -> &Counters {
-        &self.counters[place.min(SHARED)]
-    }
-
-    /// Counts one in this cell.
-    #[inline]
-    pub(super) fn count(&self, place: usize, cell: usize) {
-        let cell = &self.at(place).cells[cell];
-        if place < SHARED {
-            cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        } else {
-            cell.fetch_add(1, Ordering::Relaxed);
-        }
+        &self.counters[place & PLACES]
     }
 
     /// What all threads have counted in this cell.
@@ -110,7 +102,19 @@ impl PerThread {
 
 impl Counters {
     fn new(place: u32) -> Counters {
-        Counters { reads: Countdown::new(place * 2 + 1), writes: Countdown::new(place * 2 + 2), ..Counters::default() }
+        let (reads, writes) = (Countdown::new(place * 2 + 1), Countdown::new(place * 2 + 2));
+        Counters { reads, writes, is_shared: place as usize == SHARED, ..Counters::default() }
+    }
+
+    /// Counts one in this cell.
+    #[inline]
+    pub(super) fn count(&self, cell: usize) {
+        let cell = &self.cells[cell];
+        if self.is_shared {
+            cell.fetch_add(1, Ordering::Relaxed);
+        } else {
+            cell.store(cell.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -168,7 +172,7 @@ mod tests {
         for _ in 0..2 {
             std::thread::scope(|scope| {
                 for _ in 0..PLACES + 20 {
-                    scope.spawn(|| (0..1_000).for_each(|_| counters.count(place(), 3)));
+                    scope.spawn(|| (0..1_000).for_each(|_| counters.at(place()).count(3)));
                 }
             });
         }
