@@ -174,7 +174,8 @@ fn nothing_of_a_token_is_in_the_data_directory() {
     db.close().unwrap();
     let digits = &created.token.reveal()["sk_concord_".len()..];
     let secret: Vec<u8> = (0..32).map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap()).collect();
-    let searched = [&digits.as_bytes()[..16], &digits.to_uppercase().as_bytes()[..16], &secret[..8], &base64(&secret)[..12]];
+    let (upper, encoded) = (digits.to_uppercase(), base64(&secret));
+    let searched = [&digits.as_bytes()[..16], &upper.as_bytes()[..16], &secret[..8], &encoded[..12]];
     let mut found_planted = false;
     for_each_file(dir.path(), &mut |path, bytes| {
         let holds = |what: &[u8]| bytes.windows(what.len()).any(|window| window == what);
