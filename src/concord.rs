@@ -174,7 +174,7 @@ impl Concord {
 
     /// The same store for the holder of this token: everything that is done through the handle is done in its name and
     /// must be allowed to it. Without `auth_enabled` a token that is known is held to its scopes as well. Cheap; only a
-    /// follower that does not know the token asks the leader and blocks for at most a fifth of a second.
+    /// follower that does not know the token asks the leader and blocks for at most half a second.
     ///
     /// What is revoked or has expired later is refused then, see [`Tokens::revoke`].
     ///

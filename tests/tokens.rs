@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use concord_kv::{Concord, Config, CreatedToken, ErrorKind, NewToken, Scopes, limits};
 
-pub const READ: Scopes = Scopes { read: true, write: false, admin: false };
-pub const WRITE: Scopes = Scopes { read: false, write: true, admin: false };
-pub const BOTH: Scopes = Scopes { read: true, write: true, admin: false };
-pub const ADMIN: Scopes = Scopes { read: false, write: false, admin: true };
+pub(crate) const READ: Scopes = Scopes { read: true, write: false, admin: false };
+pub(crate) const WRITE: Scopes = Scopes { read: false, write: true, admin: false };
+pub(crate) const BOTH: Scopes = Scopes { read: true, write: true, admin: false };
+pub(crate) const ADMIN: Scopes = Scopes { read: false, write: false, admin: true };
 
-pub fn token(scopes: Scopes, prefixes: &[&str]) -> NewToken {
+pub(crate) fn token(scopes: Scopes, prefixes: &[&str]) -> NewToken {
     let key_prefixes = prefixes.iter().map(|prefix| prefix.as_bytes().to_vec()).collect();
     NewToken { name: "of a test".to_owned(), scopes, key_prefixes, ttl: None }
 }
 
-pub fn create(db: &Concord, new: &NewToken) -> CreatedToken {
+pub(crate) fn create(db: &Concord, new: &NewToken) -> CreatedToken {
     db.as_admin().tokens().create(new).unwrap()
 }
 

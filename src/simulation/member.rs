@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::churn::churn;
 use super::dice::Dice;
 use super::host::HostClock;
 use super::network::{Network, address_of};
@@ -87,6 +88,8 @@ impl Member {
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), 100));
         let kv = Arc::new(Kv::of_node(node.clone(), clock, &config, Arc::default()));
+        node.spawn(churn(Arc::downgrade(&node), clock.clone(), Dice(!options.seed)));
+        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));

@@ -6,6 +6,7 @@
 //! | `host` | one machine: a runtime, clocks, a disk |
 //! | `network`, `stream` | connections and what happens to them |
 //! | `member`, `workload` | the real node and store, and clients of it |
+//! | `churn` | tokens that come and go |
 //! | `nemesis` | what goes wrong, and when |
 //! | `verdict` | what must be true at the end |
 //! | `planted` | bugs made on purpose, which the rest must find |
@@ -13,6 +14,7 @@
 //! `SEED=n cargo test --lib simulation::one -- --nocapture` repeats one schedule and tells its story; `SEEDS=n` is how
 //! many `simulation::many` runs, `SEED_FIRST=n` where it begins.
 
+mod churn;
 #[allow(dead_code, reason = "a simulation brings its own seeds")]
 #[path = "../../tests/linearizability/dice.rs"]
 mod dice;

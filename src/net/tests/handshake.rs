@@ -154,3 +154,82 @@ async fn who_says_nothing_is_left_after_three_seconds_on_either_side() {
     assert_eq!(error.kind(), ErrorKind::ClusterNotReady);
     assert_eq!(begin.elapsed().as_millis() / 100, 60);
 }
+
+const TOKEN: u64 = 0x0123_4567_89ab_cdef;
+const TOKEN_SECRET: [u8; 32] = *b"thirty-two bytes of the system's";
+
+/// A client that says that it holds this token, and proves it with this secret.
+async fn client_with_token(memory: &Memory, token: u64, secret: [u8; 32]) -> Result<Caller> {
+    let credential = Credential::Token(TokenKey::new(token, secret));
+    let hello = Hello { role: Role::Client, cluster_id: 0, node_id: 0, token, address: String::new() };
+    let options = ConnectOptions { credential, ..options(memory.clone(), NetLimits::default()) };
+    Caller::connect(&options, "host:1", &hello, Expectation::default()).await
+}
+
+async fn host_that_knows_a_token(memory: &Memory) -> Host {
+    let hash = sha2::Digest::finalize(sha2::Digest::chain_update(sha2::Sha256::default(), TOKEN_SECRET));
+    let doorman = Doorman { token: Some((TOKEN, hash.into())), ..Doorman::default() };
+    Host::start_with(memory, "host:1", NetLimits::default(), None, doorman).await
+}
+
+#[tokio::test]
+async fn whoever_holds_a_token_comes_in_and_its_secret_never_travels() {
+    let memory = Memory::default();
+    let host = host_that_knows_a_token(&memory).await;
+    let caller = client_with_token(&memory, TOKEN, TOKEN_SECRET).await.unwrap();
+    caller.call(ECHO, b"a request in plain text".to_vec()).await.unwrap();
+    assert_eq!(*host.doorman.tried.lock().unwrap(), [true]);
+    for bytes in [&memory.sent, &memory.received] {
+        let bytes = bytes.lock().unwrap();
+        assert!(!TOKEN_SECRET.windows(8).any(|part| bytes.windows(8).any(|seen| seen == part)));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_an_unknown_token_and_a_stolen_hash_open_nothing() {
+    let memory = Memory::default();
+    let host = host_that_knows_a_token(&memory).await;
+    let stolen = host.doorman.token.unwrap().1;
+    for (token, secret) in [(TOKEN, [0; 32]), (TOKEN + 1, TOKEN_SECRET), (TOKEN, stolen)] {
+        let refused = client_with_token(&memory, token, secret).await.err().unwrap();
+        assert_eq!(refused.kind(), ErrorKind::Unauthorized);
+        assert!(refused.message().contains("token"), "{refused}");
+    }
+    while host.doorman.tried.lock().unwrap().len() < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*host.doorman.tried.lock().unwrap(), [false; 3]);
+}
+
+/// A peer is one of the cluster: a token is not enough for that.
+#[tokio::test]
+async fn a_peer_with_a_token_is_refused_before_anything_is_sent() {
+    let memory = Memory::default();
+    let _host = host_that_knows_a_token(&memory).await;
+    let credential = Credential::Token(TokenKey::new(TOKEN, TOKEN_SECRET));
+    let options = ConnectOptions { credential, ..options(memory.clone(), NetLimits::default()) };
+    let hello = Hello { token: TOKEN, ..peer(CLUSTER, 1) };
+    let refused = Caller::connect(&options, "host:1", &hello, Expectation::default()).await.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+    assert!(memory.sent.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_token_is_not_believed() {
+    let memory = Memory::default();
+    let mut listener = memory.listen("host:1").await.unwrap();
+    let impostor = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 42 + 8 + 35]).await.unwrap();
+        stream.write_all(&[b"CONCORD\0\x02\x00".as_slice(), &[7; 32]].concat()).await.unwrap();
+        stream.read_exact(&mut [0; 32]).await.unwrap();
+        let mut hello = Vec::new();
+        peer(CLUSTER, NODE).encode(&mut hello).unwrap();
+        let length = (hello.len() as u16).to_le_bytes();
+        stream.write_all(&[&[1], length.as_slice(), &hello, &[9; 32]].concat()).await.unwrap();
+        stream
+    };
+    let connecting = client_with_token(&memory, TOKEN, TOKEN_SECRET);
+    let refused = tokio::join!(connecting, impostor).0.err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Unauthorized);
+}

@@ -193,6 +193,10 @@ impl Drop for Running {
 #[derive(Default)]
 struct Doorman {
     refuses: Option<&'static str>,
+    /// A token that is valid: its public id and its hash.
+    token: Option<(u64, [u8; 32])>,
+    /// Whether each attempt with a token was right.
+    tried: Mutex<Vec<bool>>,
     turned_away: Mutex<Vec<Error>>,
 }
 
@@ -203,6 +207,14 @@ impl Gate for Doorman {
 
     fn admit(&self, _hello: &Hello) -> Result<()> {
         self.refuses.map_or(Ok(()), |why| Err(Error::new(ErrorKind::Forbidden, why)))
+    }
+
+    fn stored_token(&self, _from: &str, token: u64) -> Result<Option<[u8; 32]>> {
+        Ok(self.token.filter(|(known, _)| *known == token).map(|(_, hash)| hash))
+    }
+
+    fn tried_token(&self, _from: &str, is_right: bool) {
+        self.tried.lock().unwrap().push(is_right);
     }
 
     fn refused(&self, _from: &str, why: &Error) {

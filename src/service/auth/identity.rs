@@ -15,7 +15,7 @@ use crate::service::Clock;
 use crate::state_machine::TokenRecord;
 
 /// How long a follower that does not know a token asks the leader.
-const TIMEOUT_MS: u64 = 200;
+const TIMEOUT_MS: u64 = 500;
 /// Threads that wait for the leader at once; others are refused, so that guessing holds up nobody.
 const WAITING_MAX: usize = 4;
 
