@@ -87,9 +87,8 @@ impl Member {
         plant(&node, &options);
         clock.advance_to(node.machine().time_ms());
         node.spawn(remove_expired(Arc::downgrade(&node), clock.clone(), 100));
-        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config, Arc::default()));
         node.spawn(churn(Arc::downgrade(&node), clock.clone(), Dice(!options.seed)));
-        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config));
+        let kv = Arc::new(Kv::of_node(node.clone(), clock, &config, Arc::default()));
         let told = Arc::downgrade(&node);
         let status = move || told.upgrade().map(|node| Status::of(&node)).ok_or_else(|| ErrorKind::Closed.into());
         node.serve_above(Arc::new(Answering::new(Arc::downgrade(&kv), Box::new(status))));
