@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any, Self
+from typing import Any
 
 FLAGS = (
     "--headless",
@@ -60,7 +60,7 @@ class Browser:
         threading.Thread(target=self._listen, daemon=True).start()
         self._attach()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Browser:
         """Give the browser itself."""
         return self
 
@@ -124,7 +124,7 @@ class Browser:
             raise BrowserError(f"{method}: {answer['error']['message']}")
         return answer["result"]
 
-    def evaluate(self, expression: str) -> Any:  # noqa: ANN401 - whatever the page has
+    def evaluate(self, expression: str) -> Any:
         """Give what a JavaScript expression is, in the page."""
         answer = self.command("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in answer:
@@ -137,13 +137,13 @@ class Browser:
         if error := answer.get("errorText"):
             raise BrowserError(f"{url}: {error}")
 
-    def wait(self, expression: str, what: str, seconds: float = WAIT_S) -> Any:  # noqa: ANN401
-        """Wait until an expression is true, and give it; `what` says it for people."""
+    def wait(self, expression: str, what: str, seconds: float = WAIT_S) -> None:
+        """Wait until an expression is true; `what` says it for people."""
         end = time.monotonic() + seconds
         while True:
             try:
-                if value := self.evaluate(expression):
-                    return value
+                if self.evaluate(f"Boolean({expression})"):
+                    return
             except BrowserError as error:
                 # The page is being replaced by another.
                 if "context" not in str(error):
@@ -157,7 +157,7 @@ class Browser:
         """Click, with the mouse, the visible element of this selector that begins with this text."""
         find = f"""[...document.querySelectorAll({json.dumps(selector)})].find((each) =>
             each.checkVisibility() && !each.disabled && each.textContent.trim().startsWith({json.dumps(text)}))"""
-        self.wait(f"Boolean({find})", f"{selector} saying {text!r}")
+        self.wait(find, f"{selector} saying {text!r}")
         box = self.evaluate(f"""(() => {{ const found = {find}; found.scrollIntoView({{block: "center"}});
             const box = found.getBoundingClientRect();
             return [box.x + Math.min(box.width / 2, 60), box.y + box.height / 2]; }})()""")
@@ -167,7 +167,7 @@ class Browser:
     def type(self, selector: str, text: str) -> None:
         """Replace what stands in a field by this text, as if it were typed."""
         field = f"document.querySelector({json.dumps(selector)})"
-        self.wait(f"Boolean({field})", selector)
+        self.wait(field, selector)
         self.evaluate(f"{field}.focus(), {field}.select()")
         self.command("Input.insertText", text=text)
 

@@ -4,8 +4,17 @@ const ROOT = new URL("../", document.baseURI);
 const REMEMBERED = "concord-token";
 const TIMEOUT_MS = 8000;
 
-let token = sessionStorage.getItem(REMEMBERED);
+let token = remembered((store) => store.getItem(REMEMBERED));
 let onUnauthorized = () => {};
+
+/** Uses what the tab remembers; a browser that remembers nothing refuses even to be asked. */
+function remembered(use) {
+  try {
+    return use(sessionStorage);
+  } catch {
+    return null;
+  }
+}
 
 /** An answer that is no good one, or none at all (`status` 0). */
 export class ApiError extends Error {
@@ -32,13 +41,12 @@ export function hasToken() {
 
 export function signIn(given, isRemembered) {
   token = given;
-  if (isRemembered) sessionStorage.setItem(REMEMBERED, given);
-  else sessionStorage.removeItem(REMEMBERED);
+  remembered((store) => (isRemembered ? store.setItem(REMEMBERED, given) : store.removeItem(REMEMBERED)));
 }
 
 export function signOut() {
   token = null;
-  sessionStorage.removeItem(REMEMBERED);
+  remembered((store) => store.removeItem(REMEMBERED));
 }
 
 /** An answer, good or with a status among `expected`. `headers` and `body` as `fetch` takes them. */

@@ -74,7 +74,8 @@ struct File {
 impl File {
     /// The file, or only that the browser has it already.
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
-        let has = |tags: &HeaderValue| tags.to_str().is_ok_and(|tags| tags.split(',').any(|tag| tag.trim() == self.tag));
+        let has =
+            |tags: &HeaderValue| tags.to_str().is_ok_and(|tags| tags.split(',').any(|tag| tag.trim() == self.tag));
         let mut response = if headers.get_all(header::IF_NONE_MATCH).iter().any(has) {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NOT_MODIFIED;
@@ -130,7 +131,8 @@ mod tests {
     #[test]
     fn text_never_becomes_markup_and_nothing_is_fetched_from_elsewhere() {
         for (path, _, text) in FILES {
-            let words = ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "https://"];
+            let words =
+                ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "https://"];
             for word in words {
                 assert!(!text.contains(word), "{path}: {word}");
             }

@@ -65,12 +65,13 @@ export class Editor {
   /** Seconds for the write; null for ever. */
   get ttl_s() {
     if (this.life.select.value === "new") return Number(this.life.seconds.value);
-    if (this.life.select.value === "ever") return null;
+    if (this.life.select.value === "ever" || this.deadline === null) return null;
     return Math.max(1, Math.round(this.deadline - performance.now())) / 1000;
   }
 
   focus() {
-    (this.isNew ? this.keyField : this.area).focus();
+    this.area.setSelectionRange(0, 0);
+    (this.isNew && this.keyField.value === "" ? this.keyField : this.area).focus();
   }
 
   /** Says that the key was changed elsewhere while this is open. */
@@ -138,7 +139,7 @@ export class Editor {
 
   /** What the person sees now is what is written over: a third write shows this again. */
   async again(key, json, there) {
-    if (this.deadline !== null && there !== null) this.deadline = there.deadline ?? this.deadline;
+    if (there !== null) this.deadline = there.deadline;
     const edited = this.form === "text" ? JSON.stringify(this.area.value) : this.area.value;
     await this.write(key, faultIn(edited) === null ? edited : json, there === null ? null : there.revision);
   }

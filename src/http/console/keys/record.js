@@ -79,7 +79,7 @@ export class RecordView {
     const facts = element("dl", { class: "facts" },
       fact("Type", element("dd", {}, kindOf(this.item))),
       fact("Encoded", element("dd", {}, size(record.value.length))),
-      fact("Revision", element("dd", { class: "number", "data-revision": "" }, record.revision)),
+      fact("Revision", element("dd", { "data-revision": "" }, record.revision)),
       fact("Lifetime", this.lifetime));
     this.body = element("div");
     this.tabs = [["value", "Value"], ["json", "JSON"]].map(([name, label]) =>

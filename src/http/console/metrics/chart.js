@@ -129,7 +129,7 @@ function runs(points) {
 
 /** The next round figure above. */
 function ceilingOf(value, unit) {
-  if (value <= 0) return unit === "bytes" ? BYTE_STEP : 1;
+  if (value <= 0) return unit === "bytes" ? BYTE_STEP : 2;
   const base = unit === "bytes" ? BYTE_STEP ** Math.floor(Math.log(value) / Math.log(BYTE_STEP)) : 1;
   const size = value / base;
   const step = 10 ** Math.floor(Math.log10(size));
