@@ -63,12 +63,19 @@ function warningsOf(status) {
   const { cluster, storage } = status;
   const warnings = [];
   if (storage.failed) warnings.push(["bad", "Writes have stopped for good on this node: its disk failed. Restart it when the disk is well, or replace the member."]);
-  if (cluster.leader === null) warnings.push(["bad", "No leader. Nothing can be written, and reads from the leader or a majority fail, until enough members reach each other."]);
-  else if (!cluster.ready) warnings.push(["bad", `This node is not ready: it is ${cluster.state} and does not serve now.`]);
-  const lost = cluster.leader === null ? [] : cluster.members.filter((member) => member.node !== status.node && stateOf(member, status)[1] === "bad");
+  if (!cluster.ready || cluster.leader === null) warnings.push(["bad", troubleOf(cluster)]);
+  const lost = cluster.leader === null || !cluster.ready ? [] : cluster.members.filter((member) => member.node !== status.node && stateOf(member, status)[1] === "bad");
   if (lost.length > 0) warnings.push(["warn", `The leader does not hear of ${lost.map(({ name, address }) => name || address).join(", ")}.`]);
   if (storage.repaired) warnings.push(["warn", "A write that a crash had torn was removed when this node opened its store. It was never acknowledged."]);
   return warnings;
+}
+
+function troubleOf(cluster) {
+  if (cluster.state === "joining") return "Not ready: this node is not a member yet and looks for its cluster.";
+  if (cluster.state === "leader") return "Not ready: this node leads, but has not heard from a majority.";
+  const last = cluster.members.find(({ leader }) => leader);
+  const who = last ? `; ${last.name || last.address} led last` : "";
+  return `No leader: this node is not ready, because it hears none${who}. Here nothing can be written, and only its own copy can be read.`;
 }
 
 function warningOf(error) {

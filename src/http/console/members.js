@@ -11,8 +11,9 @@ const COLUMNS = ["Member", "Address", "Role", "State", "Match index", "Lag", "La
 export function stateOf(member, status) {
   const { cluster } = status;
   if (member.node === status.node && !cluster.ready) return ["not ready", "bad"];
+  // A node that is not ready hears of nobody, or not yet: what it knows of the others is old.
+  if (!cluster.ready || cluster.leader === null) return member.leader ? ["led last", "warn"] : ["not known", "warn"];
   if (member.leader) return ["leads", "good"];
-  if (cluster.leader === null) return member.node === status.node ? [cluster.state, "warn"] : ["not known", "warn"];
   if (member.node === status.node) return ["follows, ready", "good"];
   if (member.last_contact_ms === null) return ["not heard of", "bad"];
   if (member.last_contact_ms > SILENT_AFTER_MS) return ["silent", "bad"];
@@ -44,8 +45,9 @@ export class MembersPage {
       this.rows.replaceChildren(...members.map((member) => this.newRow(member)));
     }
     for (const member of members) this.showMember(member, status);
-    const { leader } = status.cluster;
-    setText(this.told, leader === null ? "Without a leader the figures of the others are the last that were told." : "Figures of the others are as the leader told last.");
+    const { leader, ready } = status.cluster;
+    const isOld = leader === null || !ready;
+    setText(this.told, isOld ? "Without a leader the figures of the others are old." : "Figures of the others are as the leader told last.");
   }
 
   showFacts({ cluster, storage }) {
@@ -92,7 +94,7 @@ export class MembersPage {
     const isHere = member.node === status.node;
     setText(cells.name, member.name || "without a name");
     cells.here.hidden = !isHere;
-    cells.leader.hidden = !member.leader;
+    cells.leader.hidden = !member.leader || !status.cluster.ready;
     setText(cells.address, member.address);
     setText(cells.role, member.role);
     setText(cells.state, word);

@@ -16,7 +16,8 @@ export class Editor {
     Object.assign(this, { key, revision, deadline, consistency, onsaved, onclose });
     this.isNew = key === null;
     this.keyField = element("input", { type: "text", autocomplete: "off", spellcheck: "false", required: true });
-    this.area = element("textarea", { rows: 14, spellcheck: "false", autocomplete: "off" });
+    const rows = Math.min(20, Math.max(7, content.split("\n").length + 1));
+    this.area = element("textarea", { rows, spellcheck: "false", autocomplete: "off" });
     this.area.value = content;
     this.forms = FORMS.map(([value, name]) => this.formChoice(value, name, value === form));
     this.life = this.lifeField();
@@ -123,6 +124,7 @@ export class Editor {
 
   async showConflict(key, json) {
     const there = await this.there(key);
+    this.changed.hidden = true;
     const title = element("h3", {}, there === null ? "This key is gone" : this.isNew ? "This key exists already" : "Another write was faster");
     const told = there === null
       ? "It was deleted, or its time was over, after you had opened it. Nothing of yours was written."

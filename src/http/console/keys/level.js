@@ -4,7 +4,7 @@
 // cursor of its own, so that a group of a million keys costs one request.
 
 import { data } from "../api.js";
-import { KEY_BYTES_MAX, Key, textOf } from "../values/key.js";
+import { KEY_BYTES_MAX, Key, textOf, visible } from "../values/key.js";
 
 const PAGE_MAX = 200;
 const PAGE_MIN = 10;
@@ -12,9 +12,10 @@ const NODES_WANTED = 100;
 const SEPARATORS = new Set([0x3a, 0x2f]);
 
 export class Level {
-  /** @param {string} prefix @param {string} consistency */
-  constructor(prefix, consistency) {
+  /** Names are shown without the prefix, except at the top, where nothing above them tells it. */
+  constructor(prefix, consistency, isTop = false) {
     this.prefix = prefix;
+    this.nameStart = isTop ? 0 : prefix.length;
     this.prefixBytes = new TextEncoder().encode(prefix).length;
     this.consistency = consistency;
     this.cursor = null;
@@ -61,7 +62,7 @@ export class Level {
       } else if (nodes.at(-1)?.group === group) {
         nodes.at(-1).count += 1;
       } else {
-        nodes.push({ group, name: group.slice(this.prefix.length), count: 1, isWhole: true });
+        nodes.push({ group, name: group.slice(this.nameStart), count: 1, isWhole: true });
       }
     }
     return nodes;
@@ -77,7 +78,7 @@ export class Level {
   }
 
   nameOf(key) {
-    return key.text === null ? key.shown : new Key(key.bytes.subarray(this.prefixBytes)).shown;
+    return key.text === null ? key.shown : visible(key.text.slice(this.nameStart));
   }
 }
 

@@ -37,7 +37,7 @@ export class Tree {
       isFirst = false;
       this.list.replaceChildren(...fresh.childNodes);
     };
-    const ended = await this.fill(fresh, new Level(this.prefix, this.consistency), signal, () => place(), () => (isFirst ? fresh : this.list));
+    const ended = await this.fill(fresh, new Level(this.prefix, this.consistency, true), signal, () => place(), () => (isFirst ? fresh : this.list));
     if (signal.aborted) return;
     this.view.removeAttribute("aria-busy");
     if (!ended) return;

@@ -6,6 +6,9 @@ import { SECONDS } from "./history.js";
 const [WIDTH, HEIGHT, LEFT, BOTTOM, TOP] = [480, 150, 52, 18, 8];
 const BYTE_STEP = 1024;
 
+/** What the whole width can be: it grows with what there is to show. */
+const SPANS_S = [60, 120, SECONDS];
+
 export class Chart {
   constructor({ title, unit }) {
     this.unit = unit;
@@ -30,6 +33,8 @@ export class Chart {
   draw(series, now) {
     this.series = series;
     this.now = now;
+    const first = Math.min(now, ...series.map(({ points }) => points[0]?.at ?? now));
+    this.span_s = SPANS_S.find((span) => span * 1000 >= now - first) ?? SECONDS;
     const values = series.flatMap(({ points }) => points.map(({ value }) => value ?? 0));
     const top = ceilingOf(Math.max(...values, 0), this.unit);
     this.top = top;
@@ -39,7 +44,7 @@ export class Chart {
   }
 
   x(at) {
-    return WIDTH - 4 - ((this.now - at) / (SECONDS * 1000)) * (WIDTH - LEFT - 4);
+    return WIDTH - 4 - ((this.now - at) / (this.span_s * 1000)) * (WIDTH - LEFT - 4);
   }
 
   y(value) {
@@ -54,9 +59,11 @@ export class Chart {
       label.textContent = this.unit === "bytes" ? bytes(top * part) : figure(top * part);
       made.push(drawn("line", { x1: LEFT, x2: WIDTH - 4, y1: y, y2: y }), label);
     }
-    for (const minutes of [5, 4, 3, 2, 1, 0]) {
-      const label = drawn("text", { x: this.x(this.now - minutes * 60_000), y: HEIGHT - 4, "text-anchor": minutes === 0 ? "end" : minutes === 5 ? "start" : "middle" });
-      label.textContent = minutes === 0 ? "now" : `−${minutes} min`;
+    const step_s = this.span_s === SECONDS ? 60 : this.span_s / 4;
+    for (let ago_s = this.span_s; ago_s >= 0; ago_s -= step_s) {
+      const anchor = ago_s === 0 ? "end" : ago_s === this.span_s ? "start" : "middle";
+      const label = drawn("text", { x: this.x(this.now - ago_s * 1000), y: HEIGHT - 4, "text-anchor": anchor });
+      label.textContent = ago_s === 0 ? "now" : this.span_s === SECONDS ? `−${ago_s / 60} min` : `−${ago_s} s`;
       made.push(label);
     }
     return made;
@@ -84,7 +91,7 @@ export class Chart {
     }
     const box = this.drawing.getBoundingClientRect();
     const x = ((event.clientX - box.left) / box.width) * WIDTH;
-    this.pointed = (WIDTH - 4 - x) / (WIDTH - LEFT - 4) * SECONDS * 1000;
+    this.pointed = (WIDTH - 4 - x) / (WIDTH - LEFT - 4) * this.span_s * 1000;
     this.say();
   }
 

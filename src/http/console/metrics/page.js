@@ -1,7 +1,7 @@
 // Metrics: charts of the last minutes, and below them everything that /metrics tells.
 
 import { ask } from "../api.js";
-import { element, figure } from "../dom.js";
+import { element, figure, integer } from "../dom.js";
 import { Chart } from "./chart.js";
 import { CHARTS, History } from "./history.js";
 import { helpOf, samplesOf } from "./prometheus.js";
@@ -18,7 +18,7 @@ export class MetricsPage {
     const head = element("tr", {}, element("th", { scope: "col" }, "Name"), element("th", { scope: "col" }, "Labels"), element("th", { scope: "col", class: "number" }, "Value"));
     this.all = element("details", { class: "panel", ontoggle: () => this.list() }, element("summary", {}, "All figures"), this.filter,
       element("div", { class: "wide" }, element("table", {}, element("thead", {}, head), this.rows)));
-    place.append(element("h1", {}, "The last five minutes"), this.notice, this.grid, this.all);
+    place.append(element("h1", {}, "Now, and up to five minutes back"), this.notice, this.grid, this.all);
     this.text = "";
   }
 
@@ -68,7 +68,7 @@ export class MetricsPage {
     for (const { name, labels, value } of samplesOf(this.text)) {
       const told = Object.entries(labels).map(([label, text]) => `${label}=${text}`).join(", ");
       if (!`${name} ${told}`.toLowerCase().includes(wanted)) continue;
-      rows.push(element("tr", { title: help.get(name) }, element("td", {}, name), element("td", {}, told), element("td", { class: "number" }, figure(value))));
+      rows.push(element("tr", { title: help.get(name) }, element("td", {}, name), element("td", {}, told), element("td", { class: "number" }, Number.isInteger(value) ? integer(value) : figure(value))));
     }
     this.rows.replaceChildren(...rows);
   }
