@@ -3,7 +3,7 @@
 import { ApiError, data, hasToken, signIn, signOut, whenUnauthorized } from "./api.js";
 import { duration, element, setText } from "./dom.js";
 import { KeysPage } from "./keys/page.js";
-import { MembersPage, stateOf } from "./members.js";
+import { hearsOthers, MembersPage, stateOf } from "./members.js";
 import { MetricsPage } from "./metrics/page.js";
 
 const BEAT_MS = 1000;
@@ -64,7 +64,7 @@ function warningsOf(status) {
   const warnings = [];
   if (storage.failed) warnings.push(["bad", "Writes have stopped for good on this node: its disk failed. Restart it when the disk is well, or replace the member."]);
   if (!cluster.ready || cluster.leader === null) warnings.push(["bad", troubleOf(cluster)]);
-  const lost = cluster.leader === null || !cluster.ready ? [] : cluster.members.filter((member) => member.node !== status.node && stateOf(member, status)[1] === "bad");
+  const lost = !hearsOthers(status) ? [] : cluster.members.filter((member) => member.node !== status.node && stateOf(member, status)[1] === "bad");
   if (lost.length > 0) warnings.push(["warn", `The leader does not hear of ${lost.map(({ name, address }) => name || address).join(", ")}.`]);
   if (storage.repaired) warnings.push(["warn", "A write that a crash had torn was removed when this node opened its store. It was never acknowledged."]);
   return warnings;
@@ -72,7 +72,7 @@ function warningsOf(status) {
 
 function troubleOf(cluster) {
   if (cluster.state === "joining") return "Not ready: this node is not a member yet and looks for its cluster.";
-  if (cluster.state === "leader") return "Not ready: this node leads, but has not heard from a majority.";
+  if (cluster.state === "leader") return "No majority: this node leads, but too few of the others answer. Nothing can be written, and only its own copy can be read.";
   const last = cluster.members.find(({ leader }) => leader);
   const who = last ? `; ${last.name || last.address} led last` : "";
   return `No leader: this node is not ready, because it hears none${who}. Here nothing can be written, and only its own copy can be read.`;

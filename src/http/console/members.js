@@ -7,12 +7,16 @@ export const SILENT_AFTER_MS = 2000;
 
 const COLUMNS = ["Member", "Address", "Role", "State", "Match index", "Lag", "Last contact"];
 
+/** Whether what the node knows of the others is fresh: it leads, or it serves and hence hears the leader. */
+export function hearsOthers({ cluster, node }) {
+  return cluster.leader !== null && (cluster.ready || cluster.leader === node);
+}
+
 /** How a member is, as far as the node that answers knows: a word for people, and good, warn or bad. */
 export function stateOf(member, status) {
   const { cluster } = status;
   if (member.node === status.node && !cluster.ready) return ["not ready", "bad"];
-  // A node that is not ready hears of nobody, or not yet: what it knows of the others is old.
-  if (!cluster.ready || cluster.leader === null) return member.leader ? ["led last", "warn"] : ["not known", "warn"];
+  if (!hearsOthers(status)) return member.leader ? ["led last", "warn"] : ["not known", "warn"];
   if (member.leader) return ["leads", "good"];
   if (member.node === status.node) return ["follows, ready", "good"];
   if (member.last_contact_ms === null) return ["not heard of", "bad"];
@@ -45,9 +49,7 @@ export class MembersPage {
       this.rows.replaceChildren(...members.map((member) => this.newRow(member)));
     }
     for (const member of members) this.showMember(member, status);
-    const { leader, ready } = status.cluster;
-    const isOld = leader === null || !ready;
-    setText(this.told, isOld ? "Without a leader the figures of the others are old." : "Figures of the others are as the leader told last.");
+    setText(this.told, hearsOthers(status) ? "Figures of the others are as the leader told last." : "Without a leader the figures of the others are old.");
   }
 
   showFacts({ cluster, storage }) {

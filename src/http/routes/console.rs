@@ -56,8 +56,8 @@ const FILES: &[(&str, &str, &str)] = files! {
 /// Adds the page and its files.
 pub(super) fn pages(router: Router) -> Router {
     let router = router.route("/console", get(|| async { Redirect::permanent("/console/") }));
-    FILES.iter().fold(router, |router, (path, media, text)| {
-        let path = if *path == "index.html" { "" } else { path };
+    FILES.iter().fold(router, |router, &(path, media, text)| {
+        let path = if path == "index.html" { "" } else { path };
         let file = File { media: HeaderValue::from_static(media), text, tag: tag_of(text) };
         router.route(&format!("/console/{path}"), get(move |headers: HeaderMap| async move { file.answer(&headers) }))
     })
@@ -112,7 +112,7 @@ mod tests {
     fn every_file_that_is_imported_is_served() {
         let has = |path: &str| FILES.iter().any(|(each, _, _)| *each == path);
         let mut imports = 0;
-        for (path, media, text) in FILES.iter().filter(|(_, media, _)| *media == SCRIPT) {
+        for (path, _, text) in FILES.iter().filter(|(_, media, _)| *media == SCRIPT) {
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             for (_, rest) in text.match_indices(" from \"").map(|(at, found)| text.split_at(at + found.len())) {
                 let asked = rest.split('"').next().unwrap();
@@ -123,7 +123,6 @@ mod tests {
                 assert!(has(&found), "{path} imports {asked}");
                 imports += 1;
             }
-            assert_eq!(media, &SCRIPT);
         }
         assert!(imports > 20, "{imports}");
     }
