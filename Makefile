@@ -28,8 +28,8 @@ demo: tools build ## one store through four languages and kill -9, in about a mi
 cluster: build ## three local members and their status until Ctrl-C; PORT=7401, CONCORD_COOKIE
 	@tests/demo/cluster.sh
 
-.PHONY: test test-rust test-c test-python test-elixir test-http test-mixed test-metrics test-readme
-test: test-rust test-c test-python test-elixir test-http test-mixed test-metrics test-readme ## every test of every language
+.PHONY: test test-rust test-c test-python test-elixir test-http test-console test-mixed test-metrics test-readme
+test: test-rust test-c test-python test-elixir test-http test-console test-mixed test-metrics test-readme ## every test of every language
 	@echo "make test: all parts passed"
 
 test-rust: ## unit, documentation, conformance, model and crash tests
@@ -51,6 +51,10 @@ test-elixir: build ## Elixir: stories, doctests, conformance
 test-http: build ## the running program against its own OpenAPI document
 	@.ci/tools http
 	tests/http/schemathesis.sh
+
+test-console: build ## the console of a real cluster in a real browser; pictures in target/console
+	@.ci/tools console
+	tests/console/run.sh
 
 test-mixed: tools build ## one cluster of Elixir, Python and C; each leads and is killed with -9
 	tests/mixed/run.sh

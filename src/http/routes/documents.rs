@@ -1,4 +1,4 @@
-//! Documents: the OpenAPI document, the page that shows it, and the console.
+//! Documents: the OpenAPI document, and the pages for people.
 
 use std::sync::{Arc, LazyLock};
 
@@ -11,6 +11,7 @@ use axum::routing::get;
 
 use super::super::answer::{self, Answer, ErrorEnvelope, Fault, JSON};
 use super::super::request::Ask;
+use super::console;
 
 /// Scripts and styles from here only; the page styles itself while it runs.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
@@ -34,7 +35,7 @@ pub(super) async fn openapi(ask: Ask) -> Answer {
 
 /// Adds the pages for people.
 pub(super) fn pages(router: Router) -> Router {
-    router
+    console::pages(router)
         .route("/api/docs", get(|| async { Redirect::permanent("/api/docs/") }))
         .route("/api/docs/", get(docs))
         .route("/api/docs/{*file}", get(docs))

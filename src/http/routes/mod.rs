@@ -2,6 +2,7 @@
 
 mod bulk;
 mod cluster;
+mod console;
 mod documents;
 mod health;
 mod keys;
