@@ -279,7 +279,6 @@ impl Concord {
     }
 
     /// What faces record of themselves.
-    #[allow(dead_code, reason = "for the faces that record")]
     pub(crate) fn metrics(&self) -> &Arc<Metrics> {
         &self.inner.store.metrics
     }

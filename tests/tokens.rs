@@ -126,7 +126,8 @@ fn what_is_no_token_is_told_so_and_what_might_be_one_is_only_unknown() {
     let text = created.token.reveal();
     let last = if text.ends_with('0') { '1' } else { '0' };
     let mistyped = format!("{}{last}", &text[..text.len() - 1]);
-    for wrong in [mistyped.as_str(), "", "sk_concord_", &created.info.id, "Bearer x", &text[..40], &format!("{text} ")] {
+    for wrong in [mistyped.as_str(), "", "sk_concord_", &created.info.id, "Bearer x", &text[..40], &format!("{text} ")]
+    {
         let error = db.with_token(wrong).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::Unauthorized);
         assert!(error.message().contains("mistyped"), "{error}");
@@ -142,7 +143,8 @@ fn a_token_outside_its_bounds_is_refused() {
     let db = Concord::open(Config::default()).unwrap();
     let name = |name: &str| NewToken { name: name.to_owned(), ..token(READ, &[]) };
     let prefixes = |key_prefixes: Vec<Vec<u8>>| NewToken { key_prefixes, ..token(READ, &[]) };
-    for right in [name(""), name(&"é".repeat(32)), prefixes(vec![vec![7; 128]; 32]), prefixes(vec![vec![7; 1024]; 4])] {
+    for right in [name(""), name(&"é".repeat(32)), prefixes(vec![vec![7; 128]; 32]), prefixes(vec![vec![7; 1024]; 4])]
+    {
         db.tokens().create(&right).unwrap();
     }
     let everything = Scopes { read: true, write: true, admin: true };

@@ -287,6 +287,10 @@ impl ClientConfig {
                 "client: pass a `token` (or set CONCORD_TOKEN), or the cluster's `cookie` (CONCORD_COOKIE)",
             ),
             (self.cookie.is_empty() || self.token.is_none(), "client: pass a `token` or the `cookie`, not both"),
+            (
+                !is_local || self.token.is_none(),
+                "client: the local socket gives every right, so a `token` means nothing there; connect by address",
+            ),
             ((1..=600_000).contains(&self.connect_timeout_ms), "client: `connect_timeout_ms` is 1 to 600000"),
         ];
         checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })

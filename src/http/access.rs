@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, Method, StatusCode, Version};
 use super::answer::Fault;
 use super::request::{App, Ask};
 use crate::error::ErrorKind;
+use crate::telemetry::AuthFailure;
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -56,12 +57,13 @@ impl Rules {
         }
         let is_local = peer.ip().is_loopback();
         let db = match token {
-            Some(token) => match app.db.with_token(token) {
-                Ok(db) => db,
-                // Nobody needs one here, so a wrong one changes nothing.
-                Err(_) if !needs_token => app.db.clone(),
-                Err(error) => return Err(error.into()),
-            },
+            // Nobody needs one here, so a wrong one changes nothing.
+            Some(token) if !needs_token => app.db.with_token(token).unwrap_or_else(|_| app.db.clone()),
+            Some(token) => app.db.with_token_from(token, peer.ip()).inspect_err(|error| {
+                if error.kind() == ErrorKind::Unauthorized {
+                    app.db.metrics().auth_failed(AuthFailure::Token);
+                }
+            })?,
             None if needs_token && !is_free(uri.path(), is_local) => return Err(ErrorKind::Unauthorized.into()),
             None => app.db.clone(),
         };
@@ -87,7 +89,7 @@ impl Rules {
 /// Whether this path needs no token.
 fn is_free(path: &str, is_local: bool) -> bool {
     let is_under = |root: &&str| path.strip_prefix(*root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    OPEN.iter().any(|root| is_under(root)) || (is_local && FOR_THE_MACHINE.iter().any(|root| is_under(root)))
+    OPEN.iter().any(&is_under) || (is_local && FOR_THE_MACHINE.iter().any(is_under))
 }
 
 fn host_header(headers: &HeaderMap) -> Result<Option<Authority>, Fault> {

@@ -5,9 +5,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::MatchedPath;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -21,6 +23,9 @@ use super::request::{App, Ask};
 use crate::limits;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What a request is counted under that no route has answered.
+const NO_ROUTE: &str = "none";
 
 /// Longest request id that is taken from a client.
 const REQUEST_ID_BYTES_MAX: usize = 64;
@@ -44,16 +49,19 @@ impl Front {
     }
 
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
-        let id = self.request_id(request.headers());
+        let (id, method, begun) = (self.request_id(request.headers()), request.method().clone(), Instant::now());
         let mut response = match self.admit(&request, peer) {
             Ok(ask) => self.route(request, ask).await,
             Err(fault) => fault.response(&id),
         };
+        let route = response.extensions_mut().remove::<MatchedPath>();
         if let Some(fault) = response.extensions_mut().remove::<Fault>() {
             let allowed = response.headers_mut().remove(header::ALLOW);
             response = fault.response(&id);
             allowed.map(|allowed| response.headers_mut().insert(header::ALLOW, allowed));
         }
+        let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+        self.app.db.metrics().http_request(method.as_str(), route, response.status().as_u16(), begun.elapsed());
         let headers = response.headers_mut();
         if let Ok(id) = HeaderValue::try_from(id) {
             headers.insert(REQUEST_ID, id);

@@ -142,7 +142,7 @@ mod tests {
     fn every_mistyped_digit_is_noticed() {
         let text = TokenSecret::new([0xa5; SECRET_BYTES]).text();
         for at in PREFIX.len()..text.len() {
-            for digit in "0123456789abcdef".chars().filter(|digit| text[at..].chars().next() != Some(*digit)) {
+            for digit in "0123456789abcdef".chars().filter(|digit| !text[at..].starts_with(*digit)) {
                 let wrong = format!("{}{digit}{}", &text[..at], &text[at + 1..]);
                 assert_eq!(TokenSecret::parse(&wrong), None, "{wrong}");
             }

@@ -197,7 +197,13 @@ impl Kv {
                 }
             }
             let Some(done) = done else { return };
-            return self.start_confirmed(node, key, level, timeout_ms(options), awaited(&self.metrics, key, level, done));
+            return self.start_confirmed(
+                node,
+                key,
+                level,
+                timeout_ms(options),
+                awaited(&self.metrics, key, level, done),
+            );
         }
         self.start_confirmed(node, key, level, timeout_ms(options), awaited(&self.metrics, key, level, done));
     }

@@ -1,7 +1,7 @@
 //! Verbs, as every face calls them: authorise, check limits, stamp, hand to the node, account.
 
-mod auth;
 mod account;
+mod auth;
 mod client;
 mod clock;
 mod cluster;

@@ -14,10 +14,13 @@ const OTHER_METHOD: &str = "other";
 const STATUS_FIRST: u16 = 100;
 const STATUS_LAST: u16 = 599;
 
+/// What was recorded of each route, by method.
+type Routes = BTreeMap<Box<str>, BTreeMap<&'static str, Arc<Route>>>;
+
 /// Requests by method and route. As many series as the program has routes, times the methods above.
 #[derive(Default)]
 pub(super) struct Requests {
-    all: RwLock<BTreeMap<(&'static str, &'static str), Arc<Route>>>,
+    all: RwLock<Routes>,
 }
 
 /// One method of one route.
@@ -40,7 +43,7 @@ impl Route {
 }
 
 impl Requests {
-    pub(super) fn record(&self, method: &str, route: &'static str, status: u16, ns: u64) {
+    pub(super) fn record(&self, method: &str, route: &str, status: u16, ns: u64) {
         let method = METHODS.iter().copied().find(|known| *known == method).unwrap_or(OTHER_METHOD);
         let route = self.route(route, method);
         let status = if (STATUS_FIRST..=STATUS_LAST).contains(&status) { status } else { STATUS_LAST };
@@ -48,17 +51,22 @@ impl Requests {
         route.durations.record(ns, 1);
     }
 
-    fn route(&self, route: &'static str, method: &'static str) -> Arc<Route> {
-        let known = self.all.read().unwrap_or_else(PoisonError::into_inner).get(&(route, method)).cloned();
-        known.unwrap_or_else(|| {
-            let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
-            all.entry((route, method)).or_insert_with(|| Arc::new(Route::new())).clone()
-        })
+    fn route(&self, route: &str, method: &'static str) -> Arc<Route> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = all.get(route).and_then(|methods| methods.get(method)) {
+            return known.clone();
+        }
+        drop(all);
+        let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
+        let methods = all.entry(route.into()).or_default();
+        methods.entry(method).or_insert_with(|| Arc::new(Route::new())).clone()
     }
 
     /// Route, method and what was recorded of them, in order.
-    pub(super) fn read(&self) -> Vec<(&'static str, &'static str, Arc<Route>)> {
+    pub(super) fn read(&self) -> Vec<(Box<str>, &'static str, Arc<Route>)> {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
-        all.iter().map(|((route, method), recorded)| (*route, *method, recorded.clone())).collect()
+        let methods =
+            all.iter().flat_map(|(route, methods)| methods.iter().map(move |(method, of)| (route, *method, of)));
+        methods.map(|(route, method, recorded)| (route.clone(), method, recorded.clone())).collect()
     }
 }

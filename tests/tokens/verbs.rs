@@ -3,7 +3,9 @@
 use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
-use concord_kv::{Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Value, Write};
+use concord_kv::{
+    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Value, Write,
+};
 
 use super::{ADMIN, BOTH, READ, WRITE, create, token};
 
@@ -56,9 +58,7 @@ pub const VERBS: &[(&str, Need, Verb)] = &[
     ("read, strong", Need::Read, |db, key| read_at(db, key, Consistency::Strong)),
     ("start_read", Need::Read, started_read),
     ("view.get", Need::Read, |db, key| db.kv().view(&ReadOptions::default())?.get(key.as_bytes(), |_| ()).map(drop)),
-    ("view.get_many", Need::Read, |db, key| {
-        db.kv().view(&ReadOptions::default())?.get_many(&[key.as_bytes()], |_| ())
-    }),
+    ("view.get_many", Need::Read, |db, key| db.kv().view(&ReadOptions::default())?.get_many(&[key.as_bytes()], |_| ())),
     ("view.scan", Need::Read, scan),
     ("get_all", Need::ReadAll, |db, _| db.kv().get_all().map(drop)),
     ("put", Need::Write, |db, key| db.kv().put(key, 1).wait()),
@@ -76,12 +76,8 @@ pub const VERBS: &[(&str, Need, Verb)] = &[
     ("increment", Need::Write, |db, key| db.kv().increment(key, 1).wait().map(drop)),
     ("put_many", Need::Write, |db, key| db.kv().put_many(&[(key, Value::from(1), None)]).wait()),
     ("delete_many", Need::Write, |db, key| db.kv().delete_many(&[key]).wait()),
-    ("touch_many", Need::Write, |db, key| {
-        db.kv().touch_many(&[(key, Duration::from_secs(60))]).wait().map(drop)
-    }),
-    ("call", Need::Write, |db, key| {
-        db.kv().call(Write::Touch { key: key.as_bytes(), ttl_ms: 60_000 }, None).map(drop)
-    }),
+    ("touch_many", Need::Write, |db, key| db.kv().touch_many(&[(key, Duration::from_secs(60))]).wait().map(drop)),
+    ("call", Need::Write, |db, key| db.kv().call(Write::Touch { key: key.as_bytes(), ttl_ms: 60_000 }, None).map(drop)),
     ("submit", Need::Write, submitted),
 ];
 

@@ -4,9 +4,8 @@ use axum::http::HeaderValue;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault};
+use super::super::answer::{self, Answer, Envelope, ErrorEnvelope};
 use super::super::request::Ask;
-use crate::concord::Concord;
 use crate::error::{Error, ErrorKind};
 
 /// That it lives.
@@ -68,23 +67,7 @@ pub(super) async fn ready(ask: Ask) -> Answer {
 )]
 pub(super) async fn metrics(ask: Ask) -> Answer {
     ask.may_look().await?;
-    let text = ask.apart(|db| metrics_text(&db.as_admin())).await?;
+    let text = ask.apart(|db| Ok(db.metrics_text())).await?;
     let media = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     Ok(answer::with_type(media, text.into()))
-}
-
-/// The figures that the status gives.
-fn metrics_text(db: &Concord) -> Result<String, Fault> {
-    let status = db.status()?;
-    let gauges = [
-        ("concord_cluster_size", "Records in the store", status.size),
-        ("concord_cluster_memory", "Memory that the records take, bytes", status.memory_bytes),
-        ("concord_cluster_member_count", "Members of the cluster", status.raft.members.len() as u64),
-        ("concord_cluster_commit_index", "Index of the last committed entry", status.raft.commit_index),
-        ("concord_cluster_is_leader", "1 on the leader", u64::from(status.raft.leader == Some(status.raft.node_id))),
-        ("concord_is_ready", "1 while the node serves", u64::from(status.raft.is_ready)),
-    ];
-    let line =
-        |(name, help, value): (&str, &str, u64)| format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
-    Ok(gauges.into_iter().map(line).collect())
 }

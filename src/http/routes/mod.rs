@@ -11,7 +11,10 @@ mod records;
 mod tokens;
 
 use axum::Router;
+use axum::extract::{MatchedPath, Request};
 use axum::http::{StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::Response;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder, SecurityRequirement};
 use utoipa_axum::router::OpenApiRouter;
@@ -63,7 +66,8 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(documents::openapi))
         .split_for_parts();
     add_security(&mut document);
-    (documents::pages(router).fallback(unknown).method_not_allowed_fallback(wrong_method), document)
+    let router = documents::pages(router).route_layer(middleware::from_fn(name_route));
+    (router.fallback(unknown).method_not_allowed_fallback(wrong_method), document)
 }
 
 /// What the address for metrics alone answers.
@@ -74,6 +78,7 @@ pub(super) fn metrics_alone() -> Router {
         .routes(routes!(health::ready))
         .split_for_parts()
         .0
+        .route_layer(middleware::from_fn(name_route))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
 }
@@ -89,6 +94,13 @@ fn add_security(document: &mut OpenApi) {
         SecurityRequirement::new("bearer", none),
         SecurityRequirement::new("api_key", none),
     ]);
+}
+
+/// Tells on the way out which route has answered.
+async fn name_route(path: MatchedPath, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    response.extensions_mut().insert(path);
+    response
 }
 
 async fn unknown(uri: Uri) -> Fault {
