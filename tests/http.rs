@@ -18,3 +18,5 @@ mod parsing;
 mod several;
 #[path = "http/tls.rs"]
 mod tls;
+#[path = "http/tokens.rs"]
+mod tokens;

@@ -158,12 +158,19 @@ async fn accept(listener: Listener, graceful: Arc<GracefulShutdown>) {
         };
         let Some(seat) = seats.take() else {
             if tls.is_none() {
-                let _ = stream.try_write(NO_PLACE);
+                tell_no_place(stream);
             }
             continue;
         };
         let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         tokio::spawn(connection::serve(stream, peer, seat, front.clone(), tls.clone(), graceful.watcher()));
+    }
+}
+
+/// The runtime does not know yet that a new socket can be written to; the kernel does, and it never blocks.
+fn tell_no_place(stream: tokio::net::TcpStream) {
+    if let Ok(mut stream) = stream.into_std() {
+        let _ = io::Write::write(&mut stream, NO_PLACE);
     }
 }
 
