@@ -146,7 +146,7 @@ fn a_forbidden_write_does_not_spoil_those_that_travel_with_it() {
     let created = create(&trio.nodes[0], &token(BOTH, &["mine:"]));
     let client = trio.connect(created.token.reveal()).unwrap();
     let write = |at: u64| {
-        let key = if at % 3 == 0 { "theirs:n" } else { "mine:n" };
+        let key = if at.is_multiple_of(3) { "theirs:n" } else { "mine:n" };
         client.kv().increment(key, 1)
     };
     let writes: Vec<_> = (0..300).map(write).collect();
