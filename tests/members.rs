@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, PutOptions, ReadOptions, Value,
+    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, PutOptions,
+    ReadOptions, Value,
 };
 
 const COOKIE: &str = "a secret of this test";
@@ -161,6 +162,26 @@ fn incompressible(seed: u64, like: &Value) -> Value {
         state as u8
     };
     Value::Bytes(bytes.iter().map(next).collect())
+}
+
+/// Nobody has told the new node where the others are: they tell it.
+#[test]
+fn a_node_without_seeds_is_taken_in_by_its_address() {
+    let trio = Trio::new(Durability::Always);
+    let alone = |at: usize, bootstrap_expect: usize| {
+        let config = trio.config(at, &trio.dir(at));
+        let cluster = ClusterConfig { seeds: Vec::new(), bootstrap_expect, ..config.cluster.clone().unwrap() };
+        Concord::open(Config { cluster: Some(cluster), ..config }).unwrap()
+    };
+    let (first, added) = (alone(0, 1), alone(1, 0));
+    first.cluster().wait_ready(20_000).unwrap();
+    first.kv().put("a", 1).wait().unwrap();
+    let node_id = first.cluster().add(&trio.address(1), Some(20_000)).unwrap();
+    assert_eq!(node_id, added.status().unwrap().raft.node_id);
+    added.cluster().wait_ready(20_000).unwrap();
+    until("it votes", || first.members().unwrap().iter().all(|member| member.role == MemberRole::Voter).then_some(()));
+    assert_eq!(added.kv().get("a").unwrap(), Some(1.into()));
+    assert_eq!(first.cluster().add(&trio.address(1), Some(20_000)).unwrap(), node_id, "it is one already");
 }
 
 #[test]

@@ -13,7 +13,8 @@ pub(super) enum Change {
     /// Take in the node that listens at an address and belongs to no cluster yet. Those started with --seed come by themselves.
     Add {
         /// Where it listens.
-        #[arg(value_name = "HOST:PORT")]
+        // Not called `address`: that is the option that names the cluster.
+        #[arg(id = "new_member", value_name = "HOST:PORT")]
         address: String,
     },
     /// Make a learner that has caught up a voter.

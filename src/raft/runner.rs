@@ -388,6 +388,7 @@ impl Runner {
         let tender = Tender {
             core: self.core.clone(),
             discovery,
+            threshold: self.threshold.clone(),
             strong: self.strong_reads.clone(),
             promote: self.options.cluster.as_ref().is_some_and(|cluster| cluster.promote),
             joins,

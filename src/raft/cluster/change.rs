@@ -259,7 +259,8 @@ async fn add(core: &Arc<Core>, address: &str) -> Result<u64> {
         );
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
-    if found == 0 {
+    // Also one that belongs here already: it may have been stopped before it was taken in.
+    if !Members::of(core.raft().ok_or_else(not_leader)?).nodes.contains_key(&node_id) {
         let mut invitation = own.cluster_id.to_le_bytes().to_vec();
         put_bytes(&mut invitation, own.address.as_bytes());
         caller.call(method::INVITE, invitation).await.map_err(error_of)?;

@@ -30,6 +30,8 @@ const LOOK_BEFORE_FOUNDING_ALONE: Duration = Duration::from_millis(1_500);
 /// How long it waits for one who is heard but does not answer: that one may be about to found, or have founded already.
 const WAIT_FOR_THE_SILENT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many of those who invited this node it remembers.
+const INVITATIONS_MAX: usize = 16;
 
 /// How a node came to its cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,8 +96,16 @@ impl Threshold {
 
     /// A member asks this node to join its cluster.
     pub(in crate::raft) fn invite(&self, address: String) {
-        self.state().invitations.push(address);
+        let mut state = self.state();
+        state.invitations.retain(|known| *known != address);
+        state.invitations.insert(0, address);
+        state.invitations.truncate(INVITATIONS_MAX);
         self.changed.notify_one();
+    }
+
+    /// Who has invited this node, the last one first.
+    pub(in crate::raft) fn invitations(&self) -> Vec<String> {
+        self.state().invitations.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -166,7 +176,7 @@ impl Entry<'_> {
         let has_tls = self.peers.options().tls.is_some();
         let known = self.discovery.peers();
         let mut addresses: Vec<String> = known.iter().map(|found| reachable(found, has_tls)).collect();
-        addresses.extend(self.threshold.state().invitations.iter().cloned());
+        addresses.extend(self.threshold.invitations());
         addresses.sort();
         addresses.dedup();
         addresses.retain(|address| *address != own.address);

@@ -11,7 +11,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::sync::Notify;
 
 use super::change::{MembershipChange, change, lag, reconfigure};
-use super::{Info, Progress};
+use super::{Info, Progress, Threshold};
 use crate::discovery::Discovery;
 use crate::error::ErrorKind;
 use crate::raft::core::Core;
@@ -74,6 +74,8 @@ impl Readiness {
 pub(in crate::raft) struct Tender {
     pub(in crate::raft) core: Arc<Core>,
     pub(in crate::raft) discovery: Option<Discovery>,
+    /// Knows who has invited this node.
+    pub(in crate::raft) threshold: Arc<Threshold>,
     pub(in crate::raft) strong: Arc<Rounds>,
     pub(in crate::raft) promote: bool,
     /// Whether this node began with a log without members and asks to be taken in.
@@ -169,7 +171,8 @@ impl Tender {
         }
         // Nobody has sent this node a log yet, so it asks whom it finds.
         let Some(discovery) = &self.discovery else { return false };
-        for address in self.core.addresses(discovery) {
+        let invitations = self.threshold.invitations();
+        for address in invitations.into_iter().chain(self.core.addresses(discovery)) {
             if address == peers.hello().address {
                 continue;
             }
