@@ -198,7 +198,8 @@ fn keys_that_are_none_are_refused() {
     let long = "x".repeat(1025);
     for path in ["", "%", "%2", "%zz", "/ttl", "/touch", &long, &"%61".repeat(1025)] {
         for method in ["GET", "PUT", "DELETE"] {
-            if (path == "/touch" || path == "/ttl") && method != "GET" {
+            // An empty key before a verb; the verb's method decides first.
+            if path == "/touch" || (path == "/ttl" && method != "GET") {
                 continue;
             }
             let refused = server.ask(method, &format!("/api/v1/kv/{path}"), &[JSON], br#"{"value":1}"#);

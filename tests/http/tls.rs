@@ -91,7 +91,8 @@ fn http2_is_there_for_those_who_ask() {
     let data = format!("@{}", large.display());
     let refused =
         curl(&["--http2", "-X", "PUT", "-H", "Content-Type: application/json", "--data-binary", &data], "/api/v1/kv/k");
-    assert!(refused.contains("BODY_TOO_LARGE") && refused.ends_with("413"), "{refused}");
+    // The stream is reset behind the answer, so its body may be lost on the way.
+    assert!(refused.ends_with("413"), "{refused}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use axum::http::header::{self, HeaderMap, HeaderName};
 use serde_json::value::RawValue;
 
-use super::super::answer::Fault;
 use super::value_of;
 use crate::error::{Error, ErrorKind};
+use crate::http::answer::Fault;
 use crate::model::Condition;
 
 /// What must hold for a write.

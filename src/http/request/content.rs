@@ -10,10 +10,10 @@ use http_body_util::BodyExt as _;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::super::answer::Fault;
-use super::super::budget::{Budget, Hold};
 use super::{Ask, Media};
 use crate::error::ErrorKind;
+use crate::http::answer::Fault;
+use crate::http::budget::{Budget, Hold};
 use crate::limits::{HTTP_BODY_IDLE_TIMEOUT_MS, HTTP_BODY_TIMEOUT_MS};
 
 /// A body, counted among the bytes that all requests hold until it is dropped.

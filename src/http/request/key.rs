@@ -5,9 +5,9 @@ use axum::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use serde_json::value::RawValue;
 
-use super::super::answer::Fault;
 use crate::encoding::{decode_value, encode_value, value_from_json, value_to_json};
 use crate::error::{Error, ErrorKind};
+use crate::http::answer::Fault;
 use crate::limits::KEY_BYTES_MAX;
 use crate::model::Value;
 

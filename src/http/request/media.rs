@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use axum::http::header::{self, HeaderMap, HeaderValue};
 
-use super::super::answer::{Fault, JSON};
+use crate::http::answer::{Fault, JSON};
 
 /// The forms that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use percent_encoding::percent_decode_str;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
-use super::super::answer::Fault;
+use crate::http::answer::Fault;
 
 /// The query as `T`.
 pub(in crate::http) struct Parameters<T>(pub(in crate::http) T);

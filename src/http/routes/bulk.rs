@@ -6,14 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, JSON, Seconds, enveloped};
-use super::super::request::{
-    Ask, Begun, Content, Level, Parameters, checked_timeout, key_json, key_of_json, key_text, read_options, ttl_ms,
-    value_of,
-};
 use crate::concord::Concord;
 use crate::encoding::value_to_json;
 use crate::error::{Error, ErrorKind};
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, JSON, Seconds, enveloped};
+use crate::http::request::{
+    Ask, Begun, Content, Level, Parameters, checked_timeout, key_json, key_of_json, key_text, read_options, ttl_ms,
+    value_of,
+};
 use crate::limits::{BATCH_OPS_MAX, HTTP_ANSWER_BYTES_MAX, KEY_BYTES_MAX};
 use crate::model::{Compress, ReadOptions, RecordView, Reply, Write};
 

@@ -4,10 +4,10 @@ use axum::http::Uri;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault};
-use super::super::request::{Ask, Content, Parameters, checked_timeout};
 use crate::concord::Concord;
 use crate::error::Result;
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault};
+use crate::http::request::{Ask, Content, Parameters, checked_timeout};
 use crate::service::Status;
 
 /// A node's id: up to 63 bits, so it travels as text, which every language keeps exactly.

@@ -10,7 +10,7 @@ use axum::http::{Response, StatusCode};
 use axum::response::Redirect;
 use axum::routing::get;
 
-use super::super::answer;
+use crate::http::answer;
 
 /// Nothing but files of this node, no code or style inside the page, no page around it, and no text that becomes markup.
 const POLICY: HeaderValue = HeaderValue::from_static(

@@ -9,9 +9,9 @@ use axum::http::{Response, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::get;
 
-use super::super::answer::{self, Answer, ErrorEnvelope, Fault, JSON};
-use super::super::request::Ask;
 use super::console;
+use crate::http::answer::{self, Answer, ErrorEnvelope, Fault, JSON};
+use crate::http::request::Ask;
 
 /// Scripts and styles from here only; the page styles itself while it runs.
 const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \

@@ -4,9 +4,9 @@ use axum::http::HeaderValue;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope};
-use super::super::request::Ask;
 use crate::error::{Error, ErrorKind};
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope};
+use crate::http::request::Ask;
 
 /// That it lives.
 #[derive(Serialize, ToSchema)]

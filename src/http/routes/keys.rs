@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, Seconds, set_revision};
-use super::super::request::{
-    Ask, Begun, Conditions, Content, Level, Media, Parameters, PathKey, Unless, Wanted, checked_timeout, present,
-    read_options, ttl_ms, unsupported, value_of,
-};
 use super::records::{Form, How, show};
 use crate::concord::Concord;
 use crate::encoding::encode_value;
 use crate::error::ErrorKind;
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, Seconds, set_revision};
+use crate::http::request::{
+    Ask, Begun, Conditions, Content, Level, Media, Parameters, PathKey, Unless, Wanted, checked_timeout, present,
+    read_options, ttl_ms, unsupported, value_of,
+};
 use crate::model::{Compress, Reply, Value, Write};
 
 /// How a record is read.

@@ -7,12 +7,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, JSON, Seconds, enveloped};
-use super::super::request::{Ask, Level, Parameters, key_json, read_options};
 use super::bulk::JsonKey;
 use crate::concord::Concord;
 use crate::encoding::value_to_json;
 use crate::error::ErrorKind;
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, JSON, Seconds, enveloped};
+use crate::http::request::{Ask, Level, Parameters, key_json, read_options};
 use crate::limits::{HTTP_LIST_BYTES_MAX, HTTP_LIST_ITEMS_MAX, KEY_BYTES_MAX};
 use crate::model::{ReadOptions, RecordView};
 

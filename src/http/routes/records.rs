@@ -4,10 +4,10 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode};
 use tokio::sync::oneshot;
 
-use super::super::answer::{self, Fault, Seconds, enveloped, set_revision};
-use super::super::request::{Ask, INLINE_BYTES_MAX, Media, Unless};
 use crate::encoding::{decode_value, value_to_json};
 use crate::error::{ErrorKind, Result};
+use crate::http::answer::{self, Fault, Seconds, enveloped, set_revision};
+use crate::http::request::{Ask, INLINE_BYTES_MAX, Media, Unless};
 use crate::model::{ReadOptions, Value};
 
 /// What of a record is wanted.

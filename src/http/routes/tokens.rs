@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::super::answer::{self, Answer, Envelope, ErrorEnvelope, Fault};
-use super::super::request::{Ask, Content, key_of_json, ttl_ms};
 use super::bulk::{JsonKey, KeyBytes};
 use super::cluster::Nothing;
 use crate::error::{Error, ErrorKind};
+use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault};
+use crate::http::request::{Ask, Content, key_of_json, ttl_ms};
 use crate::model::Scopes;
 use crate::service::{NewToken, TokenInfo};
 

@@ -85,8 +85,8 @@ fn http1_builder() -> http1::Builder {
         .header_read_timeout(None)
         // One line and all headers; which of both is too long is told when they are there.
         .max_header_size(limits::HTTP_HEADER_BYTES_MAX + limits::HTTP_URL_BYTES_MAX + 1024)
-        .max_buf_size(READ_AHEAD_BYTES)
-        .pipeline_flush(true);
+        // No `pipeline_flush`: with it the answer to a request that cannot be read is not sent while more of it waits.
+        .max_buf_size(READ_AHEAD_BYTES);
     builder
 }
 
