@@ -120,7 +120,7 @@ fn a_crash_at_any_operation_loses_nothing_that_was_acknowledged() {
 #[test]
 fn a_crash_during_recovery_is_recovered_from() {
     let mut repaired = 0;
-    for crash_at in (20..200).step_by(7) {
+    for crash_at in (20..200).step_by(3) {
         let files = MemFiles::default();
         files.crash_at_operation(crash_at);
         let known = run(&files, options(0, Durability::Always), 6);
