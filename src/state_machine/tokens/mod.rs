@@ -20,7 +20,7 @@ use crate::model::{NewTokenItem, TokenId};
 /// The valid tokens by their public ids. Only the writer of the state machine changes them.
 ///
 /// Invariant: a record leaves the table only after it is marked as revoked, and stays the same one until then, also when a
-/// snapshot takes the place of the content: whoever holds it sees the mark.
+/// snapshot that holds it takes the place of the content: whoever holds it sees the mark.
 pub(crate) struct Tokens {
     by_id: HashMap<TokenId, Arc<TokenRecord>, foldhash::fast::RandomState>,
 }
@@ -119,8 +119,14 @@ impl Tokens {
         });
         for record in loaded {
             match tokens.get(&record.id()) {
-                Some(known) => known.noted_ms.store(record.noted_ms.into_inner(), Ordering::Relaxed),
-                None => drop(tokens.insert(record.id(), Arc::new(record))),
+                Some(known) if known.is_same(&record) => {
+                    known.noted_ms.store(record.noted_ms.into_inner(), Ordering::Relaxed);
+                }
+                // Meanwhile it was revoked and made anew.
+                known => {
+                    known.inspect(|known| known.revoke());
+                    tokens.insert(record.id(), Arc::new(record));
+                }
             }
         }
     }

@@ -58,6 +58,11 @@ impl TokenRecord {
         }
     }
 
+    /// Whether both are one token, made by the same command; when it was used does not matter.
+    pub(super) fn is_same(&self, other: &TokenRecord) -> bool {
+        self.to_item() == other.to_item() && self.created_ms() == other.created_ms()
+    }
+
     pub(super) fn to_item(&self) -> NewTokenItem<'_> {
         NewTokenItem {
             hash: self.hash,
