@@ -3,10 +3,11 @@
 // Only the address: sockets are elsewhere.
 use core::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{ClientConfig, Config, Durability, Secret};
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits;
 use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
@@ -53,7 +54,13 @@ struct Store {
 
 enum Place {
     Member { node: Arc<Node>, clock: Clock, identification: Identification },
-    Client { client: Arc<Client>, config: Box<ClientConfig> },
+    Client { client: Arc<Client>, config: Box<ClientConfig>, named: Mutex<Vec<Named>> },
+}
+
+/// A client that has connected with a token, for whoever comes with the same one again.
+struct Named {
+    token: Secret,
+    store: Arc<Store>,
 }
 
 impl Store {
@@ -141,7 +148,7 @@ impl Concord {
         let metrics = Arc::new(Metrics::new(options));
         let client = Arc::new(Client::new(Remote::connect(&config, sockets, metrics.clone())?));
         let trusted = Arc::new(Kv::of_client(client.clone(), Clock::system(), &config, metrics.clone()));
-        let place = Place::Client { client, config: Box::new(config) };
+        let place = Place::Client { client, config: Box::new(config), named: Mutex::default() };
         Ok(Arc::new(Store { place, trusted, metrics, auth_enabled: false }).handle(Caller::Trusted))
     }
 
@@ -178,7 +185,8 @@ impl Concord {
     ///
     /// What is revoked or has expired later is refused then, see [`Tokens::revoke`].
     ///
-    /// Of a client this is another client: it connects with the token, and blocks until a member has answered.
+    /// Of a client this is another client: it connects with the token, and blocks until a member has answered. The 64 tokens
+    /// that were used last stay connected until this client is closed, so that asking again costs nothing.
     ///
     /// # Errors
     /// `unauthorized` for a token that is malformed, unknown, expired or revoked. Of a client also what
@@ -189,9 +197,17 @@ impl Concord {
             Place::Member { node, clock, identification } => {
                 Ok(store.handle(identification.identify(node, clock, token)?))
             }
-            Place::Client { config, .. } => {
-                let token = Some(Secret::new(token));
-                Concord::connect(ClientConfig { cookie: Secret::default(), token, ..(**config).clone() })
+            Place::Client { config, named, .. } => {
+                let token = Secret::new(token);
+                if let Some(known) = named_client(&mut lock(named), &token) {
+                    return Ok(known.handle(Caller::Trusted));
+                }
+                let with = ClientConfig { cookie: Secret::default(), token: Some(token.clone()), ..(**config).clone() };
+                let connected = Concord::connect(with)?;
+                let mut named = lock(named);
+                named.truncate(limits::CLIENT_TOKENS_MAX - 1);
+                named.insert(0, Named { token, store: connected.inner.store.clone() });
+                Ok(connected)
             }
         }
     }
@@ -312,8 +328,26 @@ impl Concord {
     pub fn close(&self) -> Result<()> {
         match &self.inner.store.place {
             Place::Member { node, .. } => node.close(),
-            Place::Client { client, .. } => client.close(),
+            Place::Client { client, named, .. } => {
+                let others = std::mem::take(&mut *lock(named));
+                for other in others {
+                    other.store.handle(Caller::Trusted).close()?;
+                }
+                client.close();
+            }
         }
         Ok(())
     }
+}
+
+fn lock(named: &Mutex<Vec<Named>>) -> MutexGuard<'_, Vec<Named>> {
+    named.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client that has connected with this token and is open, which becomes the one that was used last.
+fn named_client(named: &mut Vec<Named>, token: &Secret) -> Option<Arc<Store>> {
+    named.retain(|other| !matches!(&other.store.place, Place::Client { client, .. } if client.is_closed()));
+    let at = named.iter().position(|other| other.token == *token)?;
+    named[..=at].rotate_right(1);
+    Some(named[0].store.clone())
 }

@@ -50,6 +50,9 @@ pub const TOKEN_PREFIXES_MAX: usize = 32;
 /// Most bytes of all key prefixes of a token together. Beyond it: `invalid_config`.
 pub const TOKEN_PREFIX_BYTES_MAX: usize = 4096;
 
+/// Most tokens for which a client stays connected. Beyond it: the one that was used longest ago connects anew.
+pub const CLIENT_TOKENS_MAX: usize = 64;
+
 /// Failed attempts to use a token after which a source has to wait. Beyond it: `unauthorized` for a second, then for longer.
 pub const TOKEN_FAILURES_MAX: u32 = 10;
 

@@ -1,8 +1,9 @@
 //! Parsing: requests as no library would send them.
 
 use std::io::Write;
+use std::net::Shutdown;
 
-use crate::client::{read_all, request, server};
+use crate::client::{JSON, read_all, request, server, status_of};
 
 #[test]
 fn strange_requests_get_a_client_error_or_nothing() {
@@ -81,5 +82,19 @@ fn requests_in_one_breath_are_answered_in_order() {
     assert_eq!(values.len(), 21);
     for n in 0..20 {
         assert!(answers.contains(&format!(r#"{{"status":"ok","data":{n}}}"#)), "{n}");
+    }
+}
+
+/// As `nc` and some proxies do.
+#[test]
+fn who_closes_its_side_after_the_request_is_answered() {
+    let server = server();
+    for round in 0..50 {
+        let mut stream = server.connect();
+        let body = format!("{{\"value\":{round}}}");
+        stream.write_all(&request("PUT", "/api/v1/kv/half", &[JSON], body.as_bytes())).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(status_of(&read_all(&mut stream)), 200, "round {round}");
+        assert_eq!(server.db.kv().get("half").unwrap(), Some(round.into()));
     }
 }

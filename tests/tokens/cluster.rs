@@ -139,6 +139,24 @@ fn a_client_with_a_token_may_do_what_the_token_allows_and_nothing_else() {
     assert_eq!(kind(held.kv().get("k")), Some(ErrorKind::Unauthorized));
 }
 
+/// What asks with a token each time must not connect each time.
+#[test]
+fn a_client_stays_connected_for_a_token_until_it_is_closed() {
+    let trio = Trio::open();
+    let admin = create(&trio.nodes[0], &token(ADMIN, &[]));
+    let writer = create(&trio.nodes[0], &token(BOTH, &[]));
+    let client = trio.connect(admin.token.reveal()).unwrap();
+    let (one, same) =
+        (client.with_token(writer.token.reveal()).unwrap(), client.with_token(writer.token.reveal()).unwrap());
+    one.kv().put("k", 1).wait().unwrap();
+    one.close().unwrap();
+    assert_eq!(kind(same.kv().get("k")), Some(ErrorKind::Closed), "it is one connection");
+    let anew = client.with_token(writer.token.reveal()).unwrap();
+    assert_eq!(anew.kv().get("k").unwrap(), Some(1.into()));
+    client.close().unwrap();
+    assert_eq!(kind(anew.kv().get("k")), Some(ErrorKind::Closed));
+}
+
 /// Writes of one client travel together; what one of them may not do is nothing to the others.
 #[test]
 fn a_forbidden_write_does_not_spoil_those_that_travel_with_it() {

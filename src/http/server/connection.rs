@@ -81,6 +81,8 @@ fn http1_builder() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // Who has sent everything may close its side and wait for the answer.
+        .half_close(true)
         // The socket keeps this time itself, and tells a request that hangs from a connection that rests.
         .header_read_timeout(None)
         // One line and all headers; which of both is too long is told when they are there.
