@@ -307,9 +307,19 @@ impl Core {
         self.removed.load(Ordering::Relaxed)
     }
 
+    /// Whether this node was taken in for good. An entry that says so may still go the way of every entry that no majority
+    /// has: its leader is lost, and the next one knows nothing of it.
+    pub(super) fn is_settled(&self) -> bool {
+        let Some(raft) = self.raft() else { return false };
+        let receiver = raft.metrics();
+        let metrics = receiver.borrow_watched();
+        let config = &metrics.membership_config;
+        config.membership().get_node(&self.node_id).is_some() && *config.log_id() <= metrics.last_applied
+    }
+
     /// A member tells who the members are. A node that was one and is not among them was removed.
-    pub(super) fn notice_removal(&self, info: &Info, joins: bool) {
-        let was_member = !joins && self.known_peer(self.node_id).is_some();
+    pub(super) fn notice_removal(&self, info: &Info) {
+        let was_member = self.is_settled();
         let is_member = info.members.is_empty() || info.members.iter().any(|member| member.node_id == self.node_id);
         if was_member && !is_member && self.leads_for_me(info) {
             self.removed.store(true, Ordering::Relaxed);

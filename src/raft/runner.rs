@@ -339,14 +339,17 @@ impl Runner {
     async fn initialize(&self, raft: &RaftHandle, entered: Option<Entered>) -> Result<()> {
         let is_initialized = raft.is_initialized().await.map_err(|error| start_error(&error))?;
         let dir = self.options.data_dir.as_ref();
+        let noted = dir.map(DataDir::read_note).transpose()?.flatten();
+        let noted = noted.map(|note| Formation::decode(&note)).transpose()?;
+        if noted.as_ref().is_some_and(|noted| noted.members.is_empty()) {
+            // Joins, and the leader sends the log: the tender takes the note away.
+            return Ok(());
+        }
         if !is_initialized {
-            let noted = dir.map(DataDir::read_note).transpose()?.flatten();
-            let noted = noted.map(|note| Formation::decode(&note)).transpose()?;
             let formation = entered.and_then(|entered| entered.formation).or(noted);
             let members = match (formation, &self.options.cluster) {
                 (Some(formation), _) => formation.members,
                 (None, None) => [(self.core.node_id, Peer::default())].into(),
-                // Joins: the leader sends the log.
                 (None, Some(_)) => return Ok(()),
             };
             raft.initialize(members).await.map_err(|error| start_error(&error))?;
@@ -357,14 +360,13 @@ impl Runner {
         Ok(())
     }
 
-    /// Tells whether the log knows no members yet, so that this node still has to be taken in: it may have been stopped
-    /// before it was. A lone voter leads at once. Another may have promised, in its last run, to vote for nobody but the leader; the
+    /// Tells whether this node still has to be taken in: its log knows no members, or a note says that it was not before it
+    /// stopped. A lone voter leads at once. Another may have promised, in its last run, to vote for nobody but the leader; the
     /// promise is over after an election timeout.
     async fn allow_elections(&self, raft: &RaftHandle) -> Result<bool> {
         // Of the core itself: the metrics come later.
         let voters = raft.with_raft_state(|state| state.membership_state.effective().voter_ids().collect::<Vec<u64>>());
         let voters = voters.await.map_err(|error| start_error(&error))?;
-        let has_no_members = voters.is_empty();
         let is_alone = voters == [self.core.node_id];
         if self.options.cluster.is_none() && !is_alone {
             let message = "this data directory belongs to a member of a cluster; open it with its `cluster` settings, \
@@ -381,7 +383,8 @@ impl Runner {
             tokio::time::sleep(core.election_timeout).await;
             raft.runtime_config().elect(!core.is_removed());
         });
-        Ok(has_no_members)
+        let note = self.options.data_dir.as_ref().map(DataDir::read_note).transpose()?.flatten();
+        Ok(voters.is_empty() || note.is_some())
     }
 
     fn tend(&self, discovery: Option<Discovery>, joins: bool) -> JoinHandle<()> {
@@ -392,6 +395,7 @@ impl Runner {
             strong: self.strong_reads.clone(),
             promote: self.options.cluster.as_ref().is_some_and(|cluster| cluster.promote),
             joins,
+            dir: self.options.data_dir.clone(),
         };
         tokio::spawn(tender.run())
     }

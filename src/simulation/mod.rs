@@ -8,6 +8,7 @@
 //! | `member`, `workload` | the real node and store, and clients of it |
 //! | `churn` | tokens that come and go |
 //! | `nemesis` | what goes wrong, and when |
+//! | `joining` | a member that was taken in by an entry that nobody else has |
 //! | `verdict` | what must be true at the end |
 //! | `planted` | bugs made on purpose, which the rest must find |
 //!
@@ -19,6 +20,7 @@ mod churn;
 #[path = "../../tests/linearizability/dice.rs"]
 mod dice;
 mod host;
+mod joining;
 #[path = "../../tests/linearizability/mod.rs"]
 mod linearizability;
 mod member;

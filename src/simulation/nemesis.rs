@@ -201,7 +201,7 @@ fn change(world: &World, host: usize, change: MembershipChange) -> bool {
 }
 
 /// Whatever is broken works again.
-fn mend(world: &mut World) {
+pub(super) fn mend(world: &mut World) {
     world.say(format_args!("everything is mended"));
     world.network.heal();
     for host in 0..world.places.len() {

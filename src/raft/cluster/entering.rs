@@ -223,6 +223,7 @@ impl Entry<'_> {
         let mut state = self.threshold.state();
         if state.entered.is_none() {
             if let Some(dir) = self.dir {
+                dir.save_note(&Formation::of_joiner(cluster_id).encode())?;
                 dir.adopt(cluster_id)?;
             }
             state.entered = Some(Entered { cluster_id, formation: None });

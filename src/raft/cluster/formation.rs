@@ -9,7 +9,8 @@ use crate::raft::types::Peer;
 /// Version of the stored form.
 const VERSION: u8 = 1;
 
-/// The founders of a cluster. Every founder keeps it, and starts its log with exactly these members.
+/// The founders of a cluster. Every founder keeps it, and starts its log with exactly these members. Who joins keeps one
+/// without members until it was taken in for good, so that it asks again after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::raft) struct Formation {
     pub(in crate::raft) cluster_id: u128,
@@ -43,10 +44,21 @@ impl Formation {
             members.insert(node_id, peer);
         }
         reader.finish()?;
-        if cluster_id == 0 || members.is_empty() {
-            return Err(damaged("a formation of nobody"));
+        if cluster_id == 0 {
+            return Err(damaged("a formation of no cluster"));
         }
         Ok(Formation { cluster_id, members })
+    }
+
+    /// What one that joins keeps.
+    pub(in crate::raft) fn of_joiner(cluster_id: u128) -> Formation {
+        Formation { cluster_id, members: BTreeMap::new() }
+    }
+
+    /// One that founds.
+    fn of_founders(bytes: &[u8]) -> Result<Formation> {
+        let formation = Formation::decode(bytes)?;
+        if formation.members.is_empty() { Err(damaged("a formation of nobody")) } else { Ok(formation) }
     }
 }
 
@@ -72,8 +84,8 @@ impl Found {
 
     pub(in crate::raft) fn decode(bytes: &[u8]) -> Result<Found> {
         match bytes.split_first() {
-            Some((0, rest)) => Ok(Found::Ask(Formation::decode(rest)?)),
-            Some((1, rest)) => Ok(Found::Seal(Formation::decode(rest)?)),
+            Some((0, rest)) => Ok(Found::Ask(Formation::of_founders(rest)?)),
+            Some((1, rest)) => Ok(Found::Seal(Formation::of_founders(rest)?)),
             _ => Err(damaged("an unknown step of founding")),
         }
     }
@@ -98,5 +110,10 @@ mod tests {
         for at in 0..golden.len() {
             assert!(Formation::decode(&golden[..at]).is_err());
         }
+        let joiner = Formation::of_joiner(7);
+        let golden = [&golden[..17], b"\0"].concat();
+        assert_eq!(joiner.encode(), golden);
+        assert_eq!(Formation::decode(&golden).unwrap(), joiner);
+        assert!(Found::decode(&Found::Ask(joiner).encode()).is_err(), "nobody founds nothing");
     }
 }

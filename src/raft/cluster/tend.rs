@@ -17,6 +17,7 @@ use crate::error::ErrorKind;
 use crate::raft::core::Core;
 use crate::raft::peer::{Use, error_of, method};
 use crate::raft::reads::Rounds;
+use crate::storage::DataDir;
 
 /// Between two rounds of looking after things.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -78,8 +79,10 @@ pub(in crate::raft) struct Tender {
     pub(in crate::raft) threshold: Arc<Threshold>,
     pub(in crate::raft) strong: Arc<Rounds>,
     pub(in crate::raft) promote: bool,
-    /// Whether this node began with a log without members and asks to be taken in.
+    /// Whether this node asks to be taken in.
     pub(in crate::raft) joins: bool,
+    /// Holds the note that it has to ask.
+    pub(in crate::raft) dir: Option<DataDir>,
 }
 
 impl Tender {
@@ -100,12 +103,13 @@ impl Tender {
         let mut joint_rounds = 0;
         let mut is_introduced = false;
         while !self.core.is_closed() {
+            // First of all: a node that is no member yet is served by nobody, and would wait for that in vain.
+            if !is_introduced {
+                is_introduced = self.introduce().await;
+            }
             self.look_for_readiness().await;
             if !self.core.readiness.get() {
                 self.greet_strangers().await;
-            }
-            if !is_introduced {
-                is_introduced = self.introduce().await;
             }
             if self.core.is_leader() {
                 self.promote_learners().await;
@@ -147,7 +151,7 @@ impl Tender {
                 Info::decode(&answer)
             };
             let Ok(Ok(info)) = tokio::time::timeout(ANSWER_TIMEOUT, greeting).await else { continue };
-            self.core.notice_removal(&info, self.joins);
+            self.core.notice_removal(&info);
         }
     }
 
@@ -156,7 +160,13 @@ impl Tender {
         let Some(peers) = &self.core.peers else { return true };
         let own = peers.hello();
         match self.core.known_peer(own.node_id) {
-            Some(peer) if peer.address == own.address && peer.name == self.core.name() => return true,
+            Some(peer) if peer.address == own.address && peer.name == self.core.name() && self.core.is_settled() => {
+                if let Some(Err(error)) = self.dir.as_ref().map(DataDir::remove_note) {
+                    tracing::warn!(%error, "cannot remove the note that this node still has to be taken in");
+                    return false;
+                }
+                return true;
+            }
             None if !self.joins => return false,
             _ => {}
         }
@@ -166,10 +176,11 @@ impl Tender {
             name: self.core.name(),
             promote: self.promote,
         };
-        if self.core.leader().is_some() {
-            return change(&self.core, introduction, ANSWER_TIMEOUT).await.is_ok();
+        if self.core.leader().is_some() && change(&self.core, introduction.clone(), ANSWER_TIMEOUT).await.is_ok() {
+            // The log will say so.
+            return false;
         }
-        // Nobody has sent this node a log yet, so it asks whom it finds.
+        // Nobody has sent this node a log yet, or who has does not lead any more: it asks whom it finds.
         let Some(discovery) = &self.discovery else { return false };
         let invitations = self.threshold.invitations();
         for address in invitations.into_iter().chain(self.core.addresses(discovery)) {
