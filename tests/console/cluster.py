@@ -24,9 +24,10 @@ class Member:
     def __init__(self, program: Path, log: Path, *options: str) -> None:
         """Start it and wait until it says where it serves."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("CONCORD_")}
+        kept = () if "--data-dir" in options else ("--durability", "memory")
         with log.open("wb") as errors:
             self.process = subprocess.Popen(
-                [program, "--json", "serve", "--durability", "memory", "--api", "127.0.0.1:0", *options],
+                [program, "--json", "serve", "--api", "127.0.0.1:0", *kept, *options],
                 env={**environment, "CONCORD_COOKIE": COOKIE},
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -6,6 +6,7 @@ Usage: drive.py PROGRAM CHROMIUM SCREENSHOT-DIR. Everything is done with mouse a
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import tempfile
 import time
@@ -247,7 +248,10 @@ class Story:
 
 def sign_in(browser: Browser, program: Path, work: Path, pictures: Path) -> None:
     """A node that wants tokens: the page asks for one, says when it is not accepted, and puts it in no address."""
-    member = Member(program, work / "tokens.log", "--auth")
+    data = work / "tokens"
+    member = Member(program, work / "tokens.log", "--auth", "--data-dir", str(data))
+    create = [program, "token", "create", "--data-dir", data, "--scope", "read,write", "--quiet"]
+    token = subprocess.run(create, check=True, capture_output=True, text=True).stdout.strip()
     try:
         browser.open(f"{member.url}/console/#/keys")
         browser.wait("document.querySelector('#sign-in')?.checkVisibility()", "the form")
@@ -260,6 +264,14 @@ def sign_in(browser: Browser, program: Path, work: Path, pictures: Path) -> None
             " + JSON.stringify({...sessionStorage})"
         )
         assert "wrong" not in seen, seen
+        member.ask("PUT", "/api/v1/kv/guarded", {"value": 1}, Authorization=f"Bearer {token}")
+        browser.type("#token", token)
+        browser.click("#sign-in button", "Sign in")
+        browser.wait(f"{NAMES}.includes('guarded')", "the keys")
+        browser.click(".tree .name", "guarded")
+        browser.wait(f"{text_of('main')}.includes('Revision')", "the record")
+        seen = browser.evaluate("location.href + performance.getEntriesByType('resource').map((each) => each.name)")
+        assert token not in seen, "the token is in an address"
     finally:
         member.kill()
 
