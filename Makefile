@@ -29,7 +29,7 @@ cluster: build ## three local members and their status until Ctrl-C; PORT=7401, 
 	@tests/demo/cluster.sh
 
 .PHONY: test test-rust test-c test-python test-elixir test-http test-console test-mixed test-metrics test-readme
-test: test-rust test-c test-python test-elixir test-mixed test-metrics test-readme ## every test of every language
+test: test-rust test-c test-python test-elixir test-http test-console test-mixed test-metrics test-readme ## every test of every language
 	@echo "make test: all parts passed"
 
 test-rust: ## unit, documentation, conformance, model and crash tests

@@ -9,7 +9,7 @@ seconds=${1:-8}
 connections=64
 dir=$(mktemp -d "$target/bench-http.XXXX")
 pids=()
-trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+trap 'for pid in "${pids[@]}"; do pkill -P "$pid" 2>/dev/null || true; kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
 
 # started FILE PATTERN: waits until the program has printed what PATTERN takes an address from.
 started() {

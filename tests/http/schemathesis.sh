@@ -4,7 +4,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
-seconds=${1:-45}
+seconds=${1:-20}
 program=$target/release/concord
 [[ -x $program ]] || program=$target/debug/concord
 log=$(mktemp)
