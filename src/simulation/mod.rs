@@ -77,7 +77,7 @@ fn run(seed: u64, planted: Planted, is_verbose: bool) -> Report {
     let nemesis = Nemesis::new(seed ^ 0x6e65_6d65, founders);
     let mut world = World::new(seed, founders, planted);
     world.is_verbose = is_verbose;
-    if nemesis.sets_clocks_forward() {
+    if nemesis.sets_clocks() {
         world.history.expect_early_expiry();
     }
     count_panics();

@@ -64,9 +64,10 @@ impl Nemesis {
         Nemesis { events, founders }
     }
 
-    /// Whether some wall clock is set forward.
-    pub(super) fn sets_clocks_forward(&self) -> bool {
-        self.events.iter().any(|(_, event)| matches!(event, Event::Begin(Fault::JumpClock(_, by_ms)) if *by_ms > 0))
+    /// Whether some wall clock is set: one that is ahead lets records expire sooner, and what a leader has stored whose clock
+    /// was behind expires sooner at the next one.
+    pub(super) fn sets_clocks(&self) -> bool {
+        self.events.iter().any(|(_, event)| matches!(event, Event::Begin(Fault::JumpClock(..))))
     }
 
     /// Runs the whole schedule, and then mends everything.

@@ -58,7 +58,7 @@ impl History {
         self.state().is_over = true;
     }
 
-    /// Somebody's wall clock goes forward, and with it the time of the cluster.
+    /// Somebody's wall clock is wrong, and with it the time of the cluster.
     pub(super) fn expect_early_expiry(&self) {
         self.state().can_expire_early = true;
     }
