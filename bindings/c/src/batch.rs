@@ -181,14 +181,16 @@ pub unsafe extern "C" fn concord_get_many(
     out_records: *mut concord_record,
 ) -> concord_status {
     enter(|| {
-        if out_records.is_null() && count != 0 {
+        // Too many are refused below, once the token was judged.
+        let places = if count <= limits::BATCH_OPS_MAX { count } else { 0 };
+        if out_records.is_null() && places != 0 {
             return Err(Failure::argument("out_records is NULL"));
         }
-        for at in 0..count.min(limits::BATCH_OPS_MAX) {
+        for at in 0..places {
             // SAFETY: the caller has room for `count` records.
             unsafe { out(out_records.add(at), "out_records", concord_record::EMPTY) }?;
         }
-        let mut records = Vec::with_capacity(count.min(limits::BATCH_OPS_MAX));
+        let mut records = Vec::with_capacity(places);
         let copy = |at, record: &concord_kv::RecordView<'_>| {
             records.push((at, copied_record(record)?));
             Ok(())
