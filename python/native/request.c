@@ -138,7 +138,8 @@ int build_delete_if(request *r, size_t value_bytes_max, arguments given) {
     PyObject *in[5];
     (void)value_bytes_max;
     request_init(r, DELETE);
-    return sort_arguments("delete_if", names, 1, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0 ||
+    return sort_arguments("delete_if", names, 1, 1, given, in) < 0 ||
+                   token_of_object(in[4], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
                    timeout_of_object(in[1], &r->options.timeout_ms) < 0
                ? -1
                : condition_of(in[2], in[3], r);

@@ -11,7 +11,8 @@ Values are None, bool, int of any size, float, str, bytes, list, tuple, dict, se
 str (UTF-8) or bytes. ``concord_kv.aio`` has the same verbs as coroutines.
 
 With ``auth_enabled=True`` every call needs a token: :meth:`Db.with_token`, or ``token=`` of a single call. With
-``api_port=`` the store is served over HTTP. With ``listen=``, ``seeds=`` and ``cookie=`` a store is a member of a cluster; :func:`connect` reaches one from outside.
+``api_port=`` a store is served over HTTP. With ``listen=``, ``seeds=`` and ``cookie=`` it is a member of a cluster;
+:func:`connect` reaches one from outside.
 """
 
 from concord_kv._native import version as _version

@@ -72,16 +72,36 @@ class Store:
         token: str | None = None,
     ) -> Any: ...
     def get_record(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None, token: str | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> Record: ...
     def get_with_ttl(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None, token: str | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> tuple[Any, float | None]: ...
     def ttl(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None, token: str | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> float | None: ...
     def get_many(
-        self, keys: Iterable[_Key], *, consistency: Consistency | None = None, timeout: float | None = None, token: str | None = None
+        self,
+        keys: Iterable[_Key],
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> dict[_Key, Any]: ...
     def put(
         self,
@@ -117,10 +137,23 @@ class Store:
     ) -> None: ...
     def delete(self, key: _Key, *, timeout: float | None = None, token: str | None = None) -> None: ...
     def delete_if(
-        self, key: _Key, *, expected: Any = ..., revision: int = ..., timeout: float | None = None, token: str | None = None
+        self,
+        key: _Key,
+        *,
+        expected: Any = ...,
+        revision: int = ...,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
     def increment(
-        self, key: _Key, by: int = 1, *, initial: int = 0, ttl: float | None = None, timeout: float | None = None, token: str | None = None
+        self,
+        key: _Key,
+        by: int = 1,
+        *,
+        initial: int = 0,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> int: ...
     def touch(self, key: _Key, ttl: float, *, timeout: float | None = None, token: str | None = None) -> None: ...
     def put_many(
@@ -134,7 +167,11 @@ class Store:
     ) -> None: ...
     def delete_many(self, keys: Iterable[_Key], *, timeout: float | None = None, token: str | None = None) -> None: ...
     def touch_many(
-        self, items: Mapping[Any, float] | Iterable[tuple[_Key, float]], *, timeout: float | None = None, token: str | None = None
+        self,
+        items: Mapping[Any, float] | Iterable[tuple[_Key, float]],
+        *,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> Any: ...
     def _scan(
         self,

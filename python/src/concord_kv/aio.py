@@ -90,8 +90,8 @@ class AioDb:
     async def close(self) -> None:
         """Close the store; what is acknowledged is safe. Closing twice is fine.
 
-        Writes that are still under way end with their answer or with UnknownOutcomeError. A handle for a token leaves the
-        store open.
+        Writes that are still under way end with their answer or with UnknownOutcomeError. A handle for a token leaves
+        the store open.
         """
         if self._is_closing:
             return
@@ -131,7 +131,7 @@ class AioDb:
         return AioTokens(self)
 
     async def _holder(self, token: str) -> AioDb:
-        """The handle for a token that single calls name. Its first use may ask others, so it is made beside the loop."""
+        """The handle for a token that single calls name; made beside the loop, for its first use may ask others."""
         known = self._holders.pop(token, None) if isinstance(token, str) else None
         if known is None:
             self._forget_idle_holders()
@@ -481,9 +481,7 @@ class AioDb:
         queue = self._queue if token is None else await self._queue_of(token)
         return await queue.increment(key, by, initial=initial, ttl=ttl, timeout=timeout)
 
-    async def touch(
-        self, key: Key, ttl: float, *, timeout: float | None = None, token: str | None = None
-    ) -> None:
+    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None, token: str | None = None) -> None:
         """Make the remaining lifetime of an existing key ``ttl`` seconds. Raises NotFoundError."""
         queue = self._queue if token is None else await self._queue_of(token)
         await queue.touch(key, ttl, timeout=timeout)
@@ -519,9 +517,7 @@ class AioDb:
             raise
         await queue.put_many(triples, compress=compress, timeout=timeout)
 
-    async def delete_many(
-        self, keys: Iterable[Key], *, timeout: float | None = None, token: str | None = None
-    ) -> None:
+    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None, token: str | None = None) -> None:
         """Remove up to 500 keys, all or none."""
         queue = self._queue if token is None else await self._queue_of(token)
         await queue.delete_many(keys, timeout=timeout)

@@ -127,8 +127,8 @@ class Db(_native.Store):
 
         ``with db.with_token("sk_concord_...") as app: app.put("app:a", 1)``
 
-        Raises UnauthorizedError for a token that is malformed, unknown, expired or revoked. Takes microseconds; a member
-        of a cluster that does not know the token waits up to half a second, a client connects with it.
+        Raises UnauthorizedError for a token that is malformed, unknown, expired or revoked. Takes microseconds; a
+        member of a cluster that does not know the token waits up to half a second, a client connects with it.
         """
         if not self._is_client:
             return self._handle(self._with_token(token))
@@ -294,8 +294,8 @@ class Db(_native.Store):
         """Walk over the keys as they are now, in the order of their bytes; writes go on meanwhile and are not seen.
 
         ``prefix``: only keys that begin with it. ``start``: from this key on. ``end``: up to, but not including it.
-        Keys that are UTF-8 come as str, others as bytes. A ``token`` that reaches only some keys needs a walk within one
-        of its prefixes.
+        Keys that are UTF-8 come as str, others as bytes. A ``token`` that reaches only some keys needs a walk within
+        one of its prefixes.
         """
         return self._scan(prefix, start, end, consistency, _native.KEYS, None, token)
 
@@ -424,8 +424,9 @@ def open(
     none, whatever the environment says. ``prometheus_port``: /metrics alone, in the same way (or
     CONCORD_PROMETHEUS_PORT). ``api_ip``: of both (or CONCORD_API_IP; else ``"127.0.0.1"``).
     ``api_tls_certificate`` and ``api_tls_private_key``: PEM files (or CONCORD_API_TLS_CERTIFICATE and _PRIVATE_KEY).
-    ``api_body_bytes_max``: largest request, 1,024 bytes to 64 MiB (8 MiB). ``api_connections_max``: at once, 1 to 65,536
-    (1,024). ``allow_open``: True serves addresses other than loopback without tokens, which is refused otherwise.
+    ``api_body_bytes_max``: largest request, 1,024 bytes to 64 MiB (8 MiB). ``api_connections_max``: at once, 1 to
+    65,536 (1,024). ``allow_open``: True serves addresses other than loopback without tokens, which is refused
+    otherwise.
 
     ``local_socket``: False serves no programs of the same user through ``concord.sock`` in the directory (or
     CONCORD_LOCAL_SOCKET). ``telemetry_enabled``: False counts nothing for :meth:`Db.metrics_text` (or
