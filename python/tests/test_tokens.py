@@ -600,6 +600,7 @@ def test_asyncio_keeps_few_handles_and_closes_them():
             assert FORGED not in db._holders
             with pytest.raises(TypeError):
                 await db.get("a", token=1)
+            assert 1 not in db._holders
             async with db.with_token(tokens[1]) as named:
                 assert await named.get("a") == 1
         assert db.closed

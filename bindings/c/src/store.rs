@@ -89,7 +89,7 @@ pub unsafe extern "C" fn concord_open(
         // SAFETY: `options` is NULL or the caller's struct, which carries its size.
         let config = unsafe { configuration(base, options) }?;
         let concord = Concord::open(config.clone())?;
-        let serving = Serving::start(&concord, &config).inspect_err(|_| drop(concord.close()))?;
+        let serving = Serving::start(&concord, &config)?;
         *place = ptr::without_provenance_mut(DBS.insert(Db::opened(concord, serving))?);
         Ok(())
     })

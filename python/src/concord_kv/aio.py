@@ -139,7 +139,7 @@ class AioDb:
         self._holders[token] = known  # the one that was used last is last
         try:
             return await asyncio.shield(known)
-        except ConcordError:
+        except Exception:
             if self._holders.get(token) is known:
                 del self._holders[token]
             raise
@@ -148,7 +148,11 @@ class AioDb:
         for token, task in list(self._holders.items()):
             if len(self._holders) < HOLDERS_MAX:
                 return
-            if task.done() and not task.result()._queue.in_flight:
+            if not task.done():
+                continue
+            if task.cancelled() or task.exception() is not None:  # nobody waited for it any more
+                del self._holders[token]
+            elif not task.result()._queue.in_flight:
                 del self._holders[token]
                 self._closing = self._loop.create_task(task.result().close())
 
