@@ -12,6 +12,8 @@
  * - `options` may be NULL: everything as by default. Otherwise begin with the INIT macro of its type.
  * - Keys are 1 to 1,024 bytes of any kind, values are CBOR (RFC 8949) of at most 16 MiB; the functions
  *   concord_value_* make and read the usual ones. Times are milliseconds.
+ * - A call is made in the name of its handle, or of the `token` of its options. With `auth_enabled` that needs a valid
+ *   token; what it may not do answers CONCORD_UNAUTHORIZED or CONCORD_FORBIDDEN before anything else is looked at.
  * - Every function may be called from any thread at any time unless it says otherwise.
  * - After fork() the child's inherited handles answer CONCORD_CLOSED, those of clients too; the parent's go on. A
  *   server that forks its workers opens or connects in each of them.
@@ -30,13 +32,18 @@
 #define CONCORD_VERSION "0.1.0"
 
 // First values of the option structs: everything as by default.
-#define CONCORD_OPEN_OPTIONS_INIT {sizeof(concord_open_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL}
+#define CONCORD_OPEN_OPTIONS_INIT \
+  {sizeof(concord_open_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, 0, 0, 0}
 #define CONCORD_CLUSTER_OPTIONS_INIT \
   {sizeof(concord_cluster_options), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, 0, 0, NULL, 0, 0, 0}
-#define CONCORD_CLIENT_OPTIONS_INIT {sizeof(concord_client_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0}
-#define CONCORD_READ_OPTIONS_INIT {sizeof(concord_read_options), 0, 0, 0}
-#define CONCORD_WRITE_OPTIONS_INIT {sizeof(concord_write_options), 0, 0, 0, 0, 0, {NULL, 0}}
-#define CONCORD_SCAN_OPTIONS_INIT {sizeof(concord_scan_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0}
+#define CONCORD_CLIENT_OPTIONS_INIT \
+  {sizeof(concord_client_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL}
+#define CONCORD_READ_OPTIONS_INIT {sizeof(concord_read_options), 0, 0, 0, NULL}
+#define CONCORD_WRITE_OPTIONS_INIT {sizeof(concord_write_options), 0, 0, 0, 0, 0, {NULL, 0}, NULL}
+#define CONCORD_SCAN_OPTIONS_INIT \
+  {sizeof(concord_scan_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, NULL}
+#define CONCORD_HTTP_OPTIONS_INIT {sizeof(concord_http_options), NULL, 0, 0, NULL, NULL, 0, 0, 0}
+#define CONCORD_TOKEN_OPTIONS_INIT {sizeof(concord_token_options), NULL, 0, 0, NULL, 0, 0}
 
 
 // First number of the version: the ABI; it is the SONAME's number as well.
@@ -47,6 +54,12 @@
 
 // Third number of the version.
 #define CONCORD_VERSION_PATCH 0
+
+// Any port that is free; concord_api_address() and concord_prometheus_address() tell which.
+#define CONCORD_PORT_ANY -1
+
+// Not served, whatever the environment says.
+#define CONCORD_PORT_NONE -2
 
 // CBOR tag of a date and time with a fixed offset, over RFC 3339 text.
 #define CONCORD_TAG_DATE_TIME 0
@@ -320,6 +333,48 @@ typedef int32_t concord_condition;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// Something that is on or off.
+enum concord_switch
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // As the environment says, else as it is by default.
+  CONCORD_SWITCH_DEFAULT = 0,
+  // On, whatever the environment says.
+  CONCORD_SWITCH_ON = 1,
+  // Off, whatever the environment says.
+  CONCORD_SWITCH_OFF = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum concord_switch concord_switch;
+#else
+typedef int32_t concord_switch;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a token allows; add them up.
+enum concord_scope
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : uint32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Read records and the status.
+  CONCORD_SCOPE_READ = 1,
+  // Write records. A write that happens only if the record has a certain value needs CONCORD_SCOPE_READ too.
+  CONCORD_SCOPE_WRITE = 2,
+  // Everything, membership and tokens included.
+  CONCORD_SCOPE_ADMIN = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum concord_scope concord_scope;
+#else
+typedef uint32_t concord_scope;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Whether a new member becomes a voter.
 enum concord_promote
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -420,6 +475,32 @@ typedef struct {
   uint32_t reserved;
 } concord_cluster_options;
 
+// What a store serves over HTTP until it is closed: `http` of concord_open_options. Zero or NULL in a field means its
+// default. Texts are NUL-terminated UTF-8, borrowed until concord_open() returns.
+typedef struct {
+  // sizeof(concord_http_options)
+  size_t size;
+  // IP address of both ports. Default: the environment's CONCORD_API_IP, else "127.0.0.1".
+  const char *ip;
+  // Port of the API, the console and /metrics: 1 to 65,535, CONCORD_PORT_ANY or CONCORD_PORT_NONE. Default: the
+  // environment's CONCORD_API_PORT, else not served.
+  int32_t api_port;
+  // Port of /metrics alone, in the same way. Default: the environment's CONCORD_PROMETHEUS_PORT, else not served.
+  int32_t prometheus_port;
+  // PEM file: certificate chain of the server. Both TLS files or none. Default: the environment's
+  // CONCORD_API_TLS_CERTIFICATE and CONCORD_API_TLS_PRIVATE_KEY, else plain HTTP.
+  const char *tls_certificate;
+  // PEM file: its private key, readable by its owner only.
+  const char *tls_private_key;
+  // Largest request body, bytes, 1,024 to 64 MiB. Default: 8 MiB.
+  size_t body_bytes_max;
+  // Most connections at once, 1 to 65,536. Default: 1,024.
+  uint32_t connections_max;
+  // Not 0: serve addresses other than loopback although `auth_enabled` is off, which is refused otherwise: everybody
+  // who reaches them can read and write.
+  int32_t allow_open;
+} concord_http_options;
+
 // Options of concord_open(). Zero in a field means its default.
 typedef struct {
   // sizeof(concord_open_options)
@@ -446,6 +527,25 @@ typedef struct {
   // What makes this store a member of a cluster. NULL: a store of one node without sockets, unless the environment
   // says CONCORD_LISTEN.
   const concord_cluster_options *cluster;
+  // What is served over HTTP. NULL: nothing, unless the environment says CONCORD_API_PORT or CONCORD_PROMETHEUS_PORT.
+  const concord_http_options *http;
+  // A concord_switch: whether every call needs a token, see concord_with_token(). Default: CONCORD_AUTH_ENABLED, else
+  // off.
+  int32_t auth_enabled;
+  // A concord_switch: whether programs of the same user on this machine are served through concord.sock in the data
+  // directory, with every right, see concord_connect_local(). Default: CONCORD_LOCAL_SOCKET, else on.
+  int32_t local_socket;
+  // A concord_switch: whether calls are counted and timed, see concord_metrics_text(). Default:
+  // CONCORD_TELEMETRY_ENABLED, else on.
+  int32_t telemetry_enabled;
+  // A concord_switch: whether the keys that are used most are looked for, by a sample. Default: CONCORD_HOT_KEYS, else
+  // on.
+  int32_t hot_keys;
+  // A concord_switch: whether metrics show those keys as they are, and not as salted hashes. Default:
+  // CONCORD_METRICS_KEYS, else off.
+  int32_t metrics_keys;
+  // Keep it 0.
+  uint32_t reserved;
 } concord_open_options;
 
 // Options of concord_connect(). Zero or NULL in a field means its default. Texts are NUL-terminated UTF-8, borrowed
@@ -453,7 +553,8 @@ typedef struct {
 typedef struct {
   // sizeof(concord_client_options)
   size_t size;
-  // The cluster's shared secret, never sent. Default: the environment's CONCORD_COOKIE. There must be one.
+  // The cluster's shared secret, never sent: whoever has it may do everything. Default: without a token the
+  // environment's CONCORD_TOKEN, else its CONCORD_COOKIE. There must be one of the two, and not both.
   const char *cookie;
   // PEM file: certificate chain of this client. TLS needs all three files. Default: the environment's
   // CONCORD_TLS_CERTIFICATE, CONCORD_TLS_PRIVATE_KEY and CONCORD_TLS_AUTHORITY, else no encryption.
@@ -474,7 +575,28 @@ typedef struct {
   uint32_t compression_level;
   // Values larger than this are compressed, bytes. Default: 1,024.
   size_t compression_threshold_bytes;
+  // A token ("sk_concord_...") instead of the cookie, never sent either: the members allow what it allows.
+  const char *token;
 } concord_client_options;
+
+// Options of concord_token_create(). Zero or NULL in a field means its default; all are borrowed until it returns.
+typedef struct {
+  // sizeof(concord_token_options)
+  size_t size;
+  // For people: UTF-8, up to 64 bytes without control characters, need not be unique. Default: "".
+  const char *name;
+  // The sum of what it allows, of concord_scope. There must be one.
+  uint32_t scopes;
+  // Keep it 0.
+  uint32_t reserved;
+  // Keys that it reaches: those that begin with one of these, at most 32 of 1 to 1,024 bytes, together at most 4,096
+  // bytes. Default: every key, which a token with CONCORD_SCOPE_ADMIN always reaches.
+  const concord_bytes *key_prefixes;
+  // How many prefixes there are.
+  size_t key_prefix_count;
+  // How long it is valid, milliseconds. Default: until it is revoked.
+  uint64_t ttl_ms;
+} concord_token_options;
 
 // Options of reads.
 typedef struct {
@@ -486,6 +608,9 @@ typedef struct {
   uint32_t reserved;
   // Milliseconds that the read may wait; 0 is 5,000.
   uint64_t timeout_ms;
+  // In whose name, as concord_with_token() does it for many calls: "sk_concord_...", NUL-terminated. NULL: in that of the
+  // handle.
+  const char *token;
 } concord_read_options;
 
 // Called by concord_read() and concord_read_many() with a record while it is borrowed: `value` is gone when it
@@ -519,6 +644,8 @@ typedef struct {
   uint64_t revision;
   // With CONCORD_CONDITION_EXPECTED: an encoded value; otherwise empty.
   concord_bytes expected;
+  // In whose name, as in concord_read_options.
+  const char *token;
 } concord_write_options;
 
 // One record of concord_put_many().
@@ -555,6 +682,9 @@ typedef struct {
   uint32_t reserved;
   // Milliseconds that opening the scan may wait; 0 is 5,000.
   uint64_t timeout_ms;
+  // In whose name, as in concord_read_options. A token that reaches only some keys needs a scan within one of its
+  // prefixes.
+  const char *token;
 } concord_scan_options;
 
 // One record of a scan, borrowed from it until the next concord_scan_next() or concord_scan_close().
@@ -628,8 +758,9 @@ void concord_records_free(concord_record *records, size_t count);
 // - `options`: NULL for the defaults.
 // - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
 //
-// Errors: CONCORD_LOCKED when the directory is open already, CONCORD_CORRUPT when what it holds is damaged (nothing
-// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG. Blocks while the log is read. A member of a cluster may still
+// What is not set here is taken from the environment's CONCORD_* variables, HTTP and `auth_enabled` included. Errors:
+// CONCORD_LOCKED when the directory is open already, CONCORD_CORRUPT when what it holds is damaged (nothing
+// is changed then), CONCORD_IO, CONCORD_INVALID_CONFIG, also for an HTTP address that is taken. Blocks while the log is read. A member of a cluster may still
 // look for the others when this returns: concord_wait_ready().
 concord_status concord_open(const char *data_dir,
                             const concord_open_options *options,
@@ -637,10 +768,14 @@ concord_status concord_open(const char *data_dir,
 
 // Closes a store: what is acknowledged is safe, the directory is free for others when it returns. Calls of other
 // threads that are under way end with their answer, with CONCORD_CLOSED or CONCORD_UNKNOWN_OUTCOME; scans and queues
-// of this store answer CONCORD_CLOSED from now on and are still to be closed.
+// of this store answer CONCORD_CLOSED from now on and are still to be closed. Handles that concord_with_token() and
+// concord_as_admin() made of it are closed with it, whoever made them. HTTP requests that are under way get up to five
+// seconds.
 //
-// Errors: CONCORD_CLOSED when it was closed before, CONCORD_INVALID_CONFIG for NULL. Blocks until the log is written.
-// Not from within a concord_read_fn.
+// Of such a handle itself this closes no more than the handle: the store stays open, and so do its other handles.
+//
+// Errors: CONCORD_CLOSED when it was closed before, also with its store, CONCORD_INVALID_CONFIG for NULL. Blocks until
+// the log is written. Not from within a concord_read_fn.
 concord_status concord_close(concord_db *db);
 
 // What the store is doing, as a JSON object: cluster (id, state, ready, leader, term, ..., members), storage, node.
@@ -648,7 +783,8 @@ concord_status concord_close(concord_db *db);
 //
 // - `out_json`: receives the text; free it with concord_buffer_free().
 //
-// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk; a client asks a member and may answer
+// Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk; a
+// client asks a member and may answer
 // CONCORD_TIMEOUT and CONCORD_CLUSTER_NOT_READY as well.
 concord_status concord_status_json(const concord_db *db,
                                    concord_buffer *out_json);
@@ -669,12 +805,136 @@ concord_status concord_members_json(const concord_db *db,
 // - `options`: NULL for the defaults.
 // - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
 //
-// Errors: CONCORD_UNAUTHORIZED when the cookie is not the cluster's, CONCORD_TIMEOUT when nobody answers in time,
+// Errors: CONCORD_UNAUTHORIZED when the cookie is not the cluster's or the token is not valid, CONCORD_TIMEOUT when nobody answers in time,
 // CONCORD_CLUSTER_NOT_READY, CONCORD_INVALID_CONFIG. Blocks until a member has answered. After fork() the child
 // connects by itself, as with stores.
 concord_status concord_connect(const char *addresses,
                                const concord_client_options *options,
                                concord_db **out_db);
+
+// Reaches the store that another program of the same user, or this one, has open in a directory of this machine, through
+// the socket concord.sock there. It gives every right. The handle is like that of concord_connect().
+//
+// - `data_dir`: the directory, NUL-terminated.
+// - `options`: NULL for the defaults; its cookie and TLS are not used, a token is refused.
+// - `out_db`: receives the handle, to be closed with concord_close(); NULL on failure.
+//
+// The environment is not looked at. Errors: CONCORD_NOPROC when no store is open there, CONCORD_IO when this user may
+// not reach it, CONCORD_TIMEOUT, CONCORD_INVALID_CONFIG. Blocks until the store has answered.
+concord_status concord_connect_local(const char *data_dir,
+                                     const concord_client_options *options,
+                                     concord_db **out_db);
+
+// The same store for the holder of a token: every call with the new handle is made in its name and must be allowed to
+// it; without one CONCORD_UNAUTHORIZED, without the right CONCORD_FORBIDDEN. Also where `auth_enabled` is off, a token
+// is held to its scopes. What is revoked or expires later is refused from then on.
+//
+// - `db`: an open store or client, or a handle that this or concord_as_admin() made.
+// - `token`: "sk_concord_...", NUL-terminated, borrowed.
+// - `out_db`: receives the handle, to be closed with concord_close(), which leaves the store open; NULL on failure.
+//   Closing the store itself closes it too.
+//
+// Errors: CONCORD_UNAUTHORIZED for a token that is malformed, empty, unknown, expired or revoked, CONCORD_CLOSED,
+// CONCORD_INVALID_CONFIG for NULL and for a client of a local directory, and those of concord_connect(). Takes
+// microseconds; a member that does not know the token blocks for at most half a second, a client until a member has
+// answered.
+concord_status concord_with_token(const concord_db *db,
+                                  const char *token,
+                                  concord_db **out_db);
+
+// The same store with every right, for the program that holds it: what a program does with its own store is its own
+// affair, tokens are for those whom it serves. With `auth_enabled` this is the way to the first token. A client has the
+// rights of its connection.
+//
+// - `out_db`: receives the handle, to be closed with concord_close() as that of concord_with_token().
+//
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not block.
+concord_status concord_as_admin(const concord_db *db,
+                                concord_db **out_db);
+
+// Whether calls need a token: then the handle of concord_open() can do nothing by itself, see concord_with_token() and
+// concord_as_admin(). False for a client, whose connection has proved already what it may do.
+//
+// - `out_auth_enabled`: receives it; false on failure.
+//
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not block.
+concord_status concord_auth_enabled(const concord_db *db,
+                                    bool *out_auth_enabled);
+
+// Whether the handle, or the holder of a token, may do something; changes nothing. Every call judges this by itself,
+// before all else: this is for programs that want to say so before they look at what else they were given.
+//
+// - `token`: NULL asks about the handle.
+// - `scopes`: the sum of what is needed, of concord_scope; 0 asks for a valid token only.
+// - `keys`, `count`: at most 500 keys that must be reached, however long; 0 of them is fine.
+//
+// Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_BATCH_TOO_LARGE, CONCORD_CLOSED, CONCORD_INVALID_CONFIG, and
+// those of concord_with_token(), which blocks as long. A client does not know what its members allow and answers
+// CONCORD_OK for every valid token.
+concord_status concord_authorize(const concord_db *db,
+                                 const char *token,
+                                 uint32_t scopes,
+                                 const concord_bytes *keys,
+                                 size_t count);
+
+// Makes a token. Its text is given this once and stored nowhere; every member of a cluster knows the token when this
+// returns, or the moment that it is used there.
+//
+// - `options`: begins with CONCORD_TOKEN_OPTIONS_INIT; must name scopes.
+// - `out_token`: receives "sk_concord_..."; free it with concord_buffer_free().
+// - `out_info_json`: receives what is known of it, an object as in concord_tokens_json(), without the token; free it
+//   with concord_buffer_free(). May be NULL.
+//
+// Needs CONCORD_SCOPE_ADMIN, as the others of this kind. Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN,
+// CONCORD_INVALID_CONFIG for options outside their bounds and when there are 10,000 tokens, CONCORD_INVALID_TTL beyond
+// 1,000 years, CONCORD_UNKNOWN_OUTCOME when the answer was lost (list the tokens and revoke the one of this name), and
+// those of concord_put(). Blocks for the disk.
+concord_status concord_token_create(const concord_db *db,
+                                    const concord_token_options *options,
+                                    concord_buffer *out_token,
+                                    concord_buffer *out_info_json);
+
+// Every token, by when it was made, as a JSON array of objects: id (16 hexadecimal digits), name, scopes (of "read",
+// "write", "admin"), key_prefixes (none: every key; one that is no UTF-8 is {"$bytes": "base64"}), created_ms, expires_ms
+// and last_used_ms (milliseconds since 1970, or null; the last as far as this node knows). Never the tokens themselves.
+//
+// - `out_json`: receives the text; free it with concord_buffer_free().
+//
+// Needs CONCORD_SCOPE_ADMIN. Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_TIMEOUT,
+// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Blocks where it asks other nodes.
+concord_status concord_tokens_json(const concord_db *db,
+                                   concord_buffer *out_json);
+
+// Ends a token. When this returns no member carries out any write of it, nor any read of level leader or strong,
+// through whichever handle; an eventual read it may get for as long as the member that it asks is behind.
+//
+// - `id_or_token`: its id or its text, NUL-terminated.
+//
+// Needs CONCORD_SCOPE_ADMIN. Errors: CONCORD_NOT_FOUND when there is no such token, CONCORD_UNAUTHORIZED,
+// CONCORD_FORBIDDEN, CONCORD_INVALID_CONFIG for NULL, and those of concord_delete(). Blocks for the disk.
+concord_status concord_token_revoke(const concord_db *db,
+                                    const char *id_or_token);
+
+// Where the store serves the HTTP API, the console and /metrics: "127.0.0.1:8080", also when any port was asked for.
+//
+// - `out_address`: receives the text, empty when nothing is served; free it with concord_buffer_free().
+//
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not block.
+concord_status concord_api_address(const concord_db *db,
+                                   concord_buffer *out_address);
+
+// Where the store serves /metrics alone. Otherwise as concord_api_address().
+concord_status concord_prometheus_address(const concord_db *db, concord_buffer *out_address);
+
+// All metrics in Prometheus text format 0.0.4, to be served as "text/plain; version=0.0.4"; deploy/README.md tells what
+// they say. Counters begin with 0 when the store is opened; a client tells what it has counted itself. Needs no token:
+// what a program counts is its own.
+//
+// - `out_text`: receives the text; free it with concord_buffer_free().
+//
+// Errors: CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not block for others.
+concord_status concord_metrics_text(const concord_db *db,
+                                    concord_buffer *out_text);
 
 // Whether this node serves: it belongs to a cluster, has caught up, and knows a leader that a majority follows. A
 // store without cluster is ready when it is open; a client is when it reaches a member.
@@ -777,8 +1037,9 @@ concord_status concord_cluster_leave(const concord_db *db,
 // - `options`: NULL for the defaults.
 // - `out_value`: receives a copy of the encoded value; free it with concord_buffer_free().
 //
-// Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT,
-// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
+// Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_UNAUTHORIZED,
+// CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED,
+// CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
 // read, which neither blocks nor locks; otherwise it waits for another node, at most as long as `options` say.
 concord_status concord_get(const concord_db *db,
                            concord_bytes key,
@@ -839,8 +1100,8 @@ concord_status concord_ttl(const concord_db *db,
 // - `value`: one CBOR value, see concord_value_*.
 // - `options`: NULL for the defaults.
 //
-// When it returns CONCORD_OK the write is as durable as the store was opened to be. Errors: CONCORD_INVALID_KEY,
-// CONCORD_INVALID_VALUE, CONCORD_VALUE_TOO_LARGE, CONCORD_INVALID_TTL, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
+// When it returns CONCORD_OK the write is as durable as the store was opened to be. Errors, judged in this
+// order: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_INVALID_VALUE, CONCORD_VALUE_TOO_LARGE, CONCORD_INVALID_TTL, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
 // CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED, CONCORD_INVALID_CONFIG, and those of the condition. Blocks for the disk.
 concord_status concord_put(const concord_db *db,
                            concord_bytes key,
@@ -868,8 +1129,8 @@ concord_status concord_put_if(const concord_db *db,
 
 // Removes a key; CONCORD_OK as well when it is missing. With a condition in `options` it is concord_delete_if().
 //
-// Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED,
-// CONCORD_INVALID_CONFIG. Blocks for the disk.
+// Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
+// CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Blocks for the disk.
 concord_status concord_delete(const concord_db *db,
                               concord_bytes key,
                               const concord_write_options *options);
@@ -971,6 +1232,7 @@ concord_status concord_read_many(const concord_db *db,
 // - `out_scan`: receives the handle, to be closed with concord_scan_close(); NULL on failure.
 //
 // An open scan keeps old versions of records in memory: do not leave it open longer than needed. Errors:
+// CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN (of a range out of a token's reach concord_scan_next() answers it),
 // CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
 concord_status concord_scan_open(const concord_db *db,
                                  const concord_scan_options *options,
@@ -981,7 +1243,7 @@ concord_status concord_scan_open(const concord_db *db,
 // - `out_item`: receives the record, borrowed from the scan until the next call on it.
 //
 // Returns CONCORD_NOT_FOUND at the end, again and again. Errors: CONCORD_CLOSED when the scan or its store was
-// closed, CONCORD_INVALID_CONFIG.
+// closed, CONCORD_UNAUTHORIZED once its token was revoked or has expired, CONCORD_FORBIDDEN, CONCORD_INVALID_CONFIG.
 concord_status concord_scan_next(concord_scan *scan,
                                  concord_item *out_item);
 
@@ -1034,9 +1296,10 @@ void concord_completion_free(concord_completion *completion);
 
 // Reads a value without ever blocking, also where concord_reads_at_once() says false. All asynchronous calls return at
 // once: CONCORD_OK means that exactly one completion with `tag` will
-// arrive; any other status means that none will. Arguments are borrowed only until the call returns.
+// arrive; any other status means that none will. Arguments are borrowed only until the call returns. Only a token in the
+// options that this member or client has not met before makes it ask others first, as concord_with_token() does.
 //
-// Errors at once: wrong arguments, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or
+// Errors at once: wrong arguments, CONCORD_UNAUTHORIZED and CONCORD_FORBIDDEN, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or
 // untaken. Otherwise as concord_get(), in the completion: `value`, `revision`, `ttl_ms`.
 concord_status concord_get_async(concord_queue *queue,
                                  concord_bytes key,

@@ -15,171 +15,31 @@
 //   concord::Db member("data", cluster);
 //   member.cluster().wait_ready(30s);
 //   concord::Db client = concord::Db::connect("node1:7400,node2:7400", options);  // the same verbs from outside
+//
+//   auto created = db.as_admin().tokens().create({"app", CONCORD_SCOPE_READ | CONCORD_SCOPE_WRITE, {"app:"}});
+//   concord::Db app = db.with_token(created.token);  // may do what the token allows; db stays open when app ends
+//
+//   concord_http_options http = CONCORD_HTTP_OPTIONS_INIT;
+//   http.api_port = 4000;
+//   concord_open_options open = CONCORD_OPEN_OPTIONS_INIT;
+//   open.auth_enabled = CONCORD_SWITCH_ON, open.http = &http;
+//   concord::Db served("data", open);             // serves HTTP until it is closed
 #ifndef CONCORD_HPP
 #define CONCORD_HPP
 
 #include "concord.h"
+#include "concord_value.hpp"
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace concord {
-
-// What went wrong: a status to decide by, words to read.
-class Error : public std::runtime_error {
- public:
-  Error(concord_status status, const std::string &message)
-      : std::runtime_error(std::string(concord_error_name(status)) + ": " + message), status_(status) {}
-
-  concord_status status() const noexcept { return status_; }
-
-  // Whether the same call may succeed later without any change by the caller.
-  bool is_retryable() const noexcept { return concord_error_is_retryable(status_); }
-
- private:
-  concord_status status_;
-};
-
-// A lifetime; none means for ever.
-using Ttl = std::optional<std::chrono::milliseconds>;
-
-namespace detail {
-
-inline void check(concord_status status) {
-  if (status != CONCORD_OK) throw Error(status, concord_last_error());
-}
-
-// True when it is there, false when it is missing, otherwise an exception.
-inline bool found(concord_status status) {
-  if (status == CONCORD_NOT_FOUND) return false;
-  check(status);
-  return true;
-}
-
-inline concord_bytes bytes(std::string_view text) noexcept {
-  return {reinterpret_cast<const std::uint8_t *>(text.data()), text.size()};
-}
-
-inline std::string_view view(concord_bytes bytes) noexcept {
-  return {reinterpret_cast<const char *>(bytes.data), bytes.len};
-}
-
-// A TTL of zero or less is an error here, not "for ever".
-inline std::uint64_t milliseconds(Ttl ttl) {
-  if (!ttl) return 0;
-  if (ttl->count() <= 0) throw Error(CONCORD_INVALID_TTL, "a TTL is a positive duration");
-  return static_cast<std::uint64_t>(ttl->count());
-}
-
-// Less than zero is the shortest wait, not the default that 0 stands for.
-inline std::uint64_t waiting(std::chrono::milliseconds timeout) noexcept {
-  return timeout.count() < 0 ? 1 : static_cast<std::uint64_t>(timeout.count());
-}
-
-inline Ttl ttl_of(std::uint64_t ttl_ms) {
-  return ttl_ms == 0 ? Ttl() : Ttl(std::chrono::milliseconds(ttl_ms));
-}
-
-}  // namespace detail
-
-// One encoded value, owned.
-class Value {
- public:
-  // Takes over what the library allocated.
-  explicit Value(concord_buffer buffer) noexcept : buffer_(buffer) {}
-
-  // A copy of bytes that are one encoded value already.
-  static Value from_encoded(std::string_view encoded) {
-    detail::check(concord_value_check(detail::bytes(encoded)));
-    Value value{concord_buffer{nullptr, 0}};
-    value.copy_.assign(encoded);
-    return value;
-  }
-
-  Value(Value &&other) noexcept
-      : buffer_(std::exchange(other.buffer_, concord_buffer{nullptr, 0})), copy_(std::move(other.copy_)) {}
-  Value &operator=(Value &&other) noexcept {
-    std::swap(buffer_, other.buffer_);
-    std::swap(copy_, other.copy_);
-    return *this;
-  }
-  Value(const Value &) = delete;
-  Value &operator=(const Value &) = delete;
-  ~Value() { concord_buffer_free(&buffer_); }
-
-  // The encoded bytes, valid as long as this value.
-  std::string_view encoded() const noexcept {
-    if (buffer_.data == nullptr) return copy_;
-    return {reinterpret_cast<const char *>(buffer_.data), buffer_.len};
-  }
-
-  concord_type type() const { return take<concord_type>(concord_value_type); }
-  bool is_null() const { return type() == CONCORD_TYPE_NULL; }
-
-  // Each throws CONCORD_INVALID_VALUE when the value is of another type.
-  bool as_bool() const { return take<bool>(concord_value_as_bool); }
-  std::int64_t as_int() const { return take<std::int64_t>(concord_value_as_int); }
-  double as_double() const { return take<double>(concord_value_as_double); }
-  std::string as_text() const { return std::string(detail::view(take<concord_bytes>(concord_value_as_text))); }
-  std::string as_bytes() const { return std::string(detail::view(take<concord_bytes>(concord_value_as_bytes))); }
-
-  std::string to_json() const {
-    concord_buffer json;
-    detail::check(concord_value_to_json(detail::bytes(encoded()), &json));
-    Value owner(json);
-    return std::string(owner.encoded());
-  }
-
- private:
-  template <typename T>
-  T take(concord_status (*function)(concord_bytes, T *)) const {
-    T result{};
-    detail::check(function(detail::bytes(encoded()), &result));
-    return result;
-  }
-
-  concord_buffer buffer_;
-  std::string copy_;
-};
-
-namespace detail {
-
-template <typename Make>
-Value made(Make make) {
-  concord_buffer buffer;
-  check(make(&buffer));
-  return Value(buffer);
-}
-
-}  // namespace detail
-
-// Making values.
-inline Value null() { return detail::made(concord_value_from_null); }
-inline Value boolean(bool value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_bool(value, out); });
-}
-inline Value integer(std::int64_t value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_int(value, out); });
-}
-inline Value real(double value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_double(value, out); });
-}
-inline Value text(std::string_view value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_text(detail::bytes(value), out); });
-}
-inline Value bytes(std::string_view value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_bytes(detail::bytes(value), out); });
-}
-inline Value json(std::string_view value) {
-  return detail::made([&](concord_buffer *out) { return concord_value_from_json(detail::bytes(value), out); });
-}
 
 // A value with the number of the change that wrote it and its remaining lifetime.
 struct Record {
@@ -214,6 +74,8 @@ class WriteOptions {
   WriteOptions &with_timeout(std::chrono::milliseconds timeout) {
     return raw_.timeout_ms = timeout.count() > 0 ? static_cast<std::uint64_t>(timeout.count()) : 1, *this;
   }
+  // In whose name. Borrowed until the write, as `expected` is.
+  WriteOptions &with_token(const std::string &token) { return raw_.token = token.c_str(), *this; }
   WriteOptions &with_compress(concord_compress compress) { return raw_.compress = compress, *this; }
 
   // What must hold for the write to happen. `expected` is borrowed until the write.
@@ -385,6 +247,7 @@ struct ClusterOptions {
 // How to reach a cluster from outside; what is empty or zero takes its default, as concord_client_options says.
 struct ClientOptions {
   std::string cookie = {};
+  std::string token = {};  // instead of the cookie
   Tls tls = {};
   std::chrono::milliseconds connect_timeout = {};
   concord_consistency consistency = CONCORD_CONSISTENCY_DEFAULT;
@@ -396,6 +259,7 @@ struct ClientOptions {
   concord_client_options raw() const {
     concord_client_options raw = CONCORD_CLIENT_OPTIONS_INIT;
     raw.cookie = cookie.c_str();
+    raw.token = token.c_str();
     raw.tls_certificate = tls.certificate.c_str();
     raw.tls_private_key = tls.private_key.c_str();
     raw.tls_authority = tls.authority.c_str();
@@ -451,6 +315,56 @@ class Cluster {
   concord_db *db_;
 };
 
+// A token to be made: what it allows is the sum of concord_scope.
+struct NewToken {
+  std::string name = {};
+  std::uint32_t scopes = 0;
+  std::vector<std::string> key_prefixes = {};  // none: every key
+  Ttl ttl = {};
+};
+
+// A token that was just made. Its text is here and nowhere else.
+struct CreatedToken {
+  std::string token;
+  std::string info_json;
+};
+
+// Who may do what. Borrows its Db, which needs CONCORD_SCOPE_ADMIN: that of Db::as_admin() has it. All block.
+class Tokens {
+ public:
+  explicit Tokens(concord_db *db) noexcept : db_(db) {}
+
+  CreatedToken create(const NewToken &token) {
+    std::vector<concord_bytes> prefixes;
+    prefixes.reserve(token.key_prefixes.size());
+    for (const std::string &prefix : token.key_prefixes) prefixes.push_back(detail::bytes(prefix));
+    concord_token_options options = CONCORD_TOKEN_OPTIONS_INIT;
+    options.name = token.name.c_str();
+    options.scopes = token.scopes;
+    options.key_prefixes = prefixes.data();
+    options.key_prefix_count = prefixes.size();
+    options.ttl_ms = detail::milliseconds(token.ttl);
+    concord_buffer text, info;
+    detail::check(concord_token_create(db_, &options, &text, &info));
+    Value text_owner(text), info_owner(info);
+    return {std::string(text_owner.encoded()), std::string(info_owner.encoded())};
+  }
+  // As concord_tokens_json() prints it.
+  std::string list_json() const {
+    concord_buffer json;
+    detail::check(concord_tokens_json(db_, &json));
+    Value owner(json);
+    return std::string(owner.encoded());
+  }
+  // False when there is no such token.
+  bool revoke(const std::string &id_or_token) {
+    return detail::found(concord_token_revoke(db_, id_or_token.c_str()));
+  }
+
+ private:
+  concord_db *db_;
+};
+
 // An open store, or a client of a cluster.
 class Db {
  public:
@@ -476,6 +390,13 @@ class Db {
     detail::check(concord_connect(addresses.c_str(), &raw, &db));
     return Db(db);
   }
+  // Reaches the store that a program of the same user has open in this directory.
+  static Db connect_local(const std::string &data_dir, const ClientOptions &options = {}) {
+    concord_client_options raw = options.raw();
+    concord_db *db = nullptr;
+    detail::check(concord_connect_local(data_dir.c_str(), &raw, &db));
+    return Db(db);
+  }
 
   Db(Db &&other) noexcept : db_(std::exchange(other.db_, nullptr)) {}
   Db &operator=(Db &&other) noexcept { return std::swap(db_, other.db_), *this; }
@@ -483,6 +404,26 @@ class Db {
   Db &operator=(const Db &) = delete;
   ~Db() {
     if (db_ != nullptr) concord_close(db_);
+  }
+
+  // The same store for the holder of a token, or with every right. What is given ends without closing the store, and
+  // with the store: close or destroy it before, or find it closed.
+  Db with_token(const std::string &token) const {
+    concord_db *db = nullptr;
+    detail::check(concord_with_token(db_, token.c_str(), &db));
+    return Db(db);
+  }
+  Db as_admin() const {
+    concord_db *db = nullptr;
+    detail::check(concord_as_admin(db_, &db));
+    return Db(db);
+  }
+  // Borrows this object.
+  Tokens tokens() const noexcept { return Tokens(db_); }
+  bool auth_enabled() const {
+    bool is_enabled = false;
+    detail::check(concord_auth_enabled(db_, &is_enabled));
+    return is_enabled;
   }
 
   // Closes now and tells whether that went well; the destructor does it silently.
@@ -504,13 +445,13 @@ class Db {
     if (!detail::found(concord_get_record(db_, detail::bytes(key), options, &raw))) return std::nullopt;
     return Record{Value(raw.value), raw.revision, detail::ttl_of(raw.ttl_ms)};
   }
-  bool contains(std::string_view key) const {
-    return detail::found(concord_read(db_, detail::bytes(key), nullptr, nullptr, nullptr));
+  bool contains(std::string_view key, const concord_read_options *options = nullptr) const {
+    return detail::found(concord_read(db_, detail::bytes(key), options, nullptr, nullptr));
   }
   // Nothing when the key is missing; otherwise its lifetime, or none within for ever.
-  std::optional<Ttl> ttl(std::string_view key) const {
+  std::optional<Ttl> ttl(std::string_view key, const concord_read_options *options = nullptr) const {
     std::uint64_t ttl_ms;
-    if (!detail::found(concord_ttl(db_, detail::bytes(key), nullptr, &ttl_ms))) return std::nullopt;
+    if (!detail::found(concord_ttl(db_, detail::bytes(key), options, &ttl_ms))) return std::nullopt;
     return detail::ttl_of(ttl_ms);
   }
 
@@ -533,7 +474,9 @@ class Db {
     return holds(concord_delete_if(db_, detail::bytes(key), options.raw()));
   }
   // Missing keys are fine. (`delete` is a word of C++ itself.)
-  void erase(std::string_view key) { detail::check(concord_delete(db_, detail::bytes(key), nullptr)); }
+  void erase(std::string_view key, const WriteOptions &options = {}) {
+    detail::check(concord_delete(db_, detail::bytes(key), options.raw()));
+  }
 
   std::int64_t increment(std::string_view key, std::int64_t by = 1, std::int64_t initial = 0,
                          const WriteOptions &options = {}) {
@@ -542,8 +485,8 @@ class Db {
     return sum;
   }
   // False when the key is missing.
-  bool touch(std::string_view key, std::chrono::milliseconds ttl) {
-    return detail::found(concord_touch(db_, detail::bytes(key), detail::milliseconds(ttl), nullptr));
+  bool touch(std::string_view key, std::chrono::milliseconds ttl, const WriteOptions &options = {}) {
+    return detail::found(concord_touch(db_, detail::bytes(key), detail::milliseconds(ttl), options.raw()));
   }
 
   void put_many(const std::vector<Put> &puts, const WriteOptions &options = {}) {
@@ -610,6 +553,11 @@ class Db {
 
   std::string status_json() const { return printed(concord_status_json); }
   std::string members_json() const { return printed(concord_members_json); }
+  // All metrics as Prometheus reads them.
+  std::string metrics_text() const { return printed(concord_metrics_text); }
+  // Where HTTP is served, "127.0.0.1:4000"; empty when it is not.
+  std::string api_address() const { return printed(concord_api_address); }
+  std::string prometheus_address() const { return printed(concord_prometheus_address); }
 
  private:
   explicit Db(concord_db *db) noexcept : db_(db) {}

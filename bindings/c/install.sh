@@ -32,7 +32,7 @@ filled() { # TEMPLATE TARGET
 }
 
 mkdir -p "$into/include" "$into/lib/pkgconfig" "$into/lib/cmake/concord_kv"
-install -m 644 "$root/include/concord.h" "$root/include/concord.hpp" "$into/include/"
+install -m 644 "$root/include/concord.h" "$root/include/concord.hpp" "$root/include/concord_value.hpp" "$into/include/"
 install -m 644 "$built/libconcord_kv.a" "$into/lib/"
 install -m 755 "$built/libconcord_kv.so" "$into/lib/libconcord_kv.so.$version"
 ln -sf "libconcord_kv.so.$version" "$into/lib/libconcord_kv.so.$major"

@@ -6,8 +6,7 @@
  */
 #include "native.h"
 
-/* For PyArg_Parse: bytes without NUL, or None as NULL. */
-static int optional_text(PyObject *object, void *place) {
+int optional_text(PyObject *object, void *place) {
     char *data = NULL;
     if (object != Py_None && PyBytes_AsStringAndSize(object, &data, NULL) < 0)
         return 0;
@@ -34,9 +33,10 @@ int cluster_of_tuple(PyObject *tuple, concord_cluster_options *c) {
 
 PyObject *store_connect(PyObject *type, PyObject *args) {
     concord_client_options options = CONCORD_CLIENT_OPTIONS_INIT;
-    const char *addresses;
+    const char *addresses, *data_dir;
     unsigned long long threshold, connect_timeout_ms;
-    if (!PyArg_ParseTuple(args, "O&O&O&O&O&piiIKK:_connect", optional_text, &addresses, optional_text, &options.cookie,
+    if (!PyArg_ParseTuple(args, "O&O&O&O&O&O&O&piiIKK:_connect", optional_text, &addresses, optional_text, &data_dir,
+                          optional_text, &options.cookie, optional_text, &options.token,
                           optional_text, &options.tls_certificate, optional_text, &options.tls_private_key,
                           optional_text, &options.tls_authority, &options.tls_verify_node_id, &options.consistency,
                           &options.compression, &options.compression_level, &threshold, &connect_timeout_ms))
@@ -50,7 +50,8 @@ PyObject *store_connect(PyObject *type, PyObject *args) {
     s->value_bytes_max = VALUE_BYTES_MAX_CEILING; /* the members have their own, and the last word */
     concord_status status;
     Py_BEGIN_ALLOW_THREADS
-    status = concord_connect(addresses, &options, &s->db);
+    status = data_dir == NULL ? concord_connect(addresses, &options, &s->db)
+                              : concord_connect_local(data_dir, &options, &s->db);
     Py_END_ALLOW_THREADS
     if (status != CONCORD_OK) {
         raise_status(status);

@@ -50,6 +50,7 @@ int errors_init(void) {
     if (errors == NULL)
         return -1;
     g.errors_by_code = PyObject_GetAttrString(errors, "ERRORS_BY_CODE");
+    g.concord_error = PyObject_GetAttrString(errors, "ConcordError");
     Py_DECREF(errors);
-    return g.errors_by_code == NULL ? -1 : 0;
+    return g.errors_by_code == NULL || g.concord_error == NULL ? -1 : 0;
 }

@@ -64,7 +64,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (module == NULL)
         return NULL;
     if (errors_init() < 0 || globals_init() < 0 || fork_init() < 0 || store_init_type(module) < 0 ||
-        cluster_init(module) < 0 ||
+        cluster_init(module) < 0 || tokens_init(module) < 0 ||
         scan_init_type(module) < 0 || queue_init_type(module) < 0) {
         Py_DECREF(module);
         return NULL;

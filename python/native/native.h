@@ -1,6 +1,6 @@
 /*
  * native.h: what the C files of concord_kv._native share. One file a noun: errors, value_encode, value_decode,
- * value_times, arguments, request, store, cluster, reads, scan, queue.
+ * value_times, arguments, request, store, cluster, tokens, reads, scan, queue.
  *
  * Invariants
  * - Limited API of CPython 3.10: one binary serves every later version.
@@ -50,6 +50,7 @@ typedef struct {
     PyObject *datetime, *date, *time, *timezone, *timedelta, *utc, *zone_info;
     PyObject *decimal;
     PyObject *errors_by_code; /* dict: code -> class */
+    PyObject *concord_error;
     PyObject *empty_bytes;
     PyTypeObject *store_type;
 } native_globals;
@@ -140,7 +141,7 @@ typedef enum { PUT, DELETE, INCREMENT, TOUCH, PUT_MANY, DELETE_MANY, TOUCH_MANY,
 typedef struct {
     verb verb;
     concord_bytes key;
-    concord_write_options options; /* of a read its timeout only */
+    concord_write_options options; /* of a read its timeout and token only */
     int32_t consistency;
     int64_t by, initial;
     uint64_t ttl_ms;
@@ -218,6 +219,8 @@ enum { CLUSTER_PROMOTE, CLUSTER_REMOVE, CLUSTER_REPLACE, CLUSTER_TRANSFER_LEADER
 
 /* What _native.Store takes as `cluster`, borrowing from it. 0, or -1 with an exception set. */
 int cluster_of_tuple(PyObject *tuple, concord_cluster_options *options);
+/* For PyArg_Parse: bytes without NUL, or None as NULL. */
+int optional_text(PyObject *object, void *place);
 PyObject *store_connect(PyObject *type, PyObject *args);
 PyObject *store_is_ready(PyObject *self, PyObject *unused);
 PyObject *store_wait_ready(PyObject *self, PyObject *timeout);
@@ -225,6 +228,21 @@ PyObject *store_reads_at_once(PyObject *self, PyObject *consistency);
 PyObject *store_cluster_add(PyObject *self, PyObject *args);
 PyObject *store_cluster_change(PyObject *self, PyObject *args);
 int cluster_init(PyObject *module);
+
+/* tokens.c: the token of a call, borrowed from the object; NULL and None are NULL. 0, or -1 with an exception set. */
+int token_of_object(PyObject *object, const char **token);
+/*
+ * With an exception set about what a call was given: replaces it when the call would be refused for its token anyway.
+ * `key` may be empty. Only the error's own kinds are looked at: wrong types come first.
+ */
+void token_first(const store *s, const char *token, uint32_t scopes, concord_bytes key);
+PyObject *store_authorize(PyObject *self, PyObject *args);
+PyObject *store_with_token(PyObject *self, PyObject *token);
+PyObject *store_as_admin(PyObject *self, PyObject *unused);
+PyObject *store_auth_enabled(PyObject *self, PyObject *unused);
+PyObject *store_token_create(PyObject *self, PyObject *args);
+PyObject *store_token_revoke(PyObject *self, PyObject *id_or_token);
+int tokens_init(PyObject *module);
 
 /* reads.c: a record that the library lends to lend(), made into an object when it was given back. */
 typedef struct {
@@ -252,6 +270,9 @@ typedef struct {
 patience patience_of(const concord_read_options *options);
 /* Whether there is time for another slice; handles signals, which may set an exception and end it. */
 bool patience_left(patience *p);
+
+/* Whether a read need not be waited for: nobody else is asked, not even about its token. */
+bool answers_at_once(const store *s, const concord_read_options *options);
 
 /* A concord_read_fn; `context` is an array of lent. */
 void lend(void *context, size_t index, concord_bytes value, uint64_t revision, uint64_t ttl_ms);

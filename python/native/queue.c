@@ -151,8 +151,11 @@ static PyObject *start(PyObject *self, request_builder build, arguments given) {
     PyObject *future = NULL;
     if (!queue_usable(q))
         return NULL;
-    if (build(&r, q->store->value_bytes_max, given) < 0 || !queue_usable(q) ||
-        arm(q) < 0 || (future = PyObject_CallFunctionObjArgs(q->create_future, NULL)) == NULL)
+    if (build(&r, q->store->value_bytes_max, given) < 0) {
+        token_first(q->store, r.options.token, r.verb == GET_RECORD ? CONCORD_SCOPE_READ : CONCORD_SCOPE_WRITE, r.key);
+        goto done;
+    }
+    if (!queue_usable(q) || arm(q) < 0 || (future = PyObject_CallFunctionObjArgs(q->create_future, NULL)) == NULL)
         goto done;
     size_t at = take_slot(q);
     if (at == NO_SLOT) {

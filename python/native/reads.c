@@ -86,17 +86,25 @@ static PyObject *missing(PyObject *key) {
     return NULL;
 }
 
+bool answers_at_once(const store *s, const concord_read_options *options) {
+    return !s->may_wait || (options->token == NULL && concord_reads_at_once(s->db, options->consistency));
+}
+
 /* Reads one key: 1 there, 0 not there, -1 with an exception set. Without `l` it only looks whether it is there. */
 static int read_key(PyObject *self, PyObject *key, const concord_read_options *options, lent *l) {
     static const concord_read_options defaults = CONCORD_READ_OPTIONS_INIT;
     store *s = (store *)self;
-    concord_bytes bytes;
-    if (!store_usable(s) || key_of_object(key, &bytes) < 0)
+    concord_bytes bytes = {NULL, 0};
+    if (!store_usable(s))
         return -1;
     concord_read_options hurried = options == NULL ? defaults : *options;
+    if (key_of_object(key, &bytes) < 0) {
+        token_first(s, hurried.token, CONCORD_SCOPE_READ, bytes);
+        return -1;
+    }
     concord_status status = CONCORD_TIMEOUT;
     hurried.timeout_ms = READ_MS_INLINE;
-    if (!s->may_wait || concord_reads_at_once(s->db, hurried.consistency))
+    if (answers_at_once(s, &hurried))
         status = concord_read(s->db, bytes, &hurried, l == NULL ? NULL : lend, l);
     if (status == CONCORD_TIMEOUT) {
         concord_completion completion;
@@ -114,23 +122,23 @@ static int read_key(PyObject *self, PyObject *key, const concord_read_options *o
     return status == CONCORD_NOT_FOUND ? 0 : (raise_status(status), -1);
 }
 
-static int read_options(PyObject *consistency, PyObject *timeout, concord_read_options *options) {
+static int read_options(PyObject *consistency, PyObject *timeout, PyObject *token, concord_read_options *options) {
     *options = (concord_read_options)CONCORD_READ_OPTIONS_INIT;
-    return consistency_of_object(consistency, &options->consistency) < 0 ||
+    return token_of_object(token, &options->token) < 0 || consistency_of_object(consistency, &options->consistency) < 0 ||
                    timeout_of_object(timeout, &options->timeout_ms) < 0
                ? -1
                : 0;
 }
 
 PyObject *store_get(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"key", "default", "consistency", "timeout", NULL};
-    PyObject *in[4] = {NULL};
+    static const char *const names[] = {"key", "default", "consistency", "timeout", "token", NULL};
+    PyObject *in[5] = {NULL};
     concord_read_options options, *given = NULL;
     if (keywords == NULL && (count == 1 || count == 2)) {
         in[0] = args[0];
         in[1] = count == 2 ? args[1] : NULL;
     } else if (sort_arguments("get", names, 2, 1, (arguments){args, count, keywords}, in) < 0 ||
-               read_options(in[2], in[3], &options) < 0) {
+               read_options(in[2], in[3], in[4], &options) < 0) {
         return NULL;
     } else {
         given = &options;
@@ -158,10 +166,10 @@ int store_contains(PyObject *self, PyObject *key) { return read_key(self, key, N
 
 /* Reads the key that these arguments name, which must be there. */
 static int read_record(PyObject *self, const char *verb_name, arguments given, lent *l) {
-    static const char *const names[] = {"key", "consistency", "timeout", NULL};
-    PyObject *in[3];
+    static const char *const names[] = {"key", "consistency", "timeout", "token", NULL};
+    PyObject *in[4];
     concord_read_options options;
-    if (sort_arguments(verb_name, names, 1, 1, given, in) < 0 || read_options(in[1], in[2], &options) < 0)
+    if (sort_arguments(verb_name, names, 1, 1, given, in) < 0 || read_options(in[1], in[2], in[3], &options) < 0)
         return -1;
     int there = read_key(self, in[0], &options, l);
     if (there == 0)
@@ -230,7 +238,7 @@ static int read_several(store *s, const concord_bytes *keys, size_t count, const
     concord_read_options hurried = *options;
     concord_status status = CONCORD_TIMEOUT;
     hurried.timeout_ms = READ_MS_INLINE;
-    if (!s->may_wait || concord_reads_at_once(s->db, hurried.consistency))
+    if (answers_at_once(s, &hurried))
         status = concord_read_many(s->db, keys, count, &hurried, lend, lents);
     if (status == CONCORD_TIMEOUT) {
         patience p = patience_of(options);
@@ -246,17 +254,21 @@ static int read_several(store *s, const concord_bytes *keys, size_t count, const
 }
 
 PyObject *store_get_many(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) {
-    static const char *const names[] = {"keys", "consistency", "timeout", NULL};
+    static const char *const names[] = {"keys", "consistency", "timeout", "token", NULL};
     store *s = (store *)self;
-    PyObject *in[3], *list = NULL, *found = NULL;
+    PyObject *in[4], *list = NULL, *found = NULL;
     concord_read_options options;
     concord_bytes *keys = NULL;
     lent *lents = NULL;
     size_t wanted = 0;
     if (sort_arguments("get_many", names, 1, 1, (arguments){args, count, keywords}, in) < 0 ||
-        read_options(in[1], in[2], &options) < 0)
+        read_options(in[1], in[2], in[3], &options) < 0)
         return NULL;
-    if (several(in[0], &list, &keys, &wanted) < 0 || !store_usable(s))
+    if (several(in[0], &list, &keys, &wanted) < 0) {
+        token_first(s, options.token, CONCORD_SCOPE_READ, (concord_bytes){NULL, 0});
+        goto done;
+    }
+    if (!store_usable(s))
         goto done;
     if ((lents = PyMem_Calloc(wanted + 1, sizeof *lents)) == NULL) {
         PyErr_NoMemory();

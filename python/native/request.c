@@ -87,67 +87,71 @@ static int condition_of(PyObject *expected, PyObject *revision, request *r) {
     return 0;
 }
 
-/* key, value, ttl, compress, timeout: what all puts of one key have. */
+/* key, value, ttl, compress, timeout, token: what all puts of one key have. The token first, it is judged first. */
 static int put_parts(request *r, size_t value_bytes_max, PyObject **in) {
     r->value.bytes_max = value_bytes_max;
-    return key_of_object(in[0], &r->key) < 0 || ttl_of_object(in[2], CONCORD_INVALID_TTL, &r->options.ttl_ms) < 0 ||
+    return token_of_object(in[5], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
+                   ttl_of_object(in[2], CONCORD_INVALID_TTL, &r->options.ttl_ms) < 0 ||
                    compress_of(in[3], r) < 0 || timeout_of_object(in[4], &r->options.timeout_ms) < 0 ||
                    encode_value(&r->value, in[1], 1) < 0
                ? -1
                : 0;
 }
 
-static const char *const put_names[] = {"key", "value", "ttl", "compress", "timeout", NULL};
+static const char *const put_names[] = {"key", "value", "ttl", "compress", "timeout", "token", NULL};
 
 int build_put(request *r, size_t value_bytes_max, arguments given) {
-    PyObject *in[5];
+    PyObject *in[6];
     request_init(r, PUT);
     return sort_arguments("put", put_names, 3, 2, given, in) < 0 ? -1 : put_parts(r, value_bytes_max, in);
 }
 
 int build_put_new(request *r, size_t value_bytes_max, arguments given) {
-    PyObject *in[5];
+    PyObject *in[6];
     request_init(r, PUT);
     r->options.condition = CONCORD_CONDITION_ABSENT;
     return sort_arguments("put_new", put_names, 3, 2, given, in) < 0 ? -1 : put_parts(r, value_bytes_max, in);
 }
 
 int build_put_if(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "value", "ttl", "compress", "timeout", "expected", "revision", NULL};
-    PyObject *in[7];
+    static const char *const names[] = {"key", "value", "ttl", "compress", "timeout", "token", "expected", "revision", NULL};
+    PyObject *in[8];
     request_init(r, PUT);
     if (sort_arguments("put_if", names, 2, 2, given, in) < 0)
         return -1;
-    return put_parts(r, value_bytes_max, in) < 0 ? -1 : condition_of(in[5], in[6], r);
+    return put_parts(r, value_bytes_max, in) < 0 ? -1 : condition_of(in[6], in[7], r);
 }
 
 int build_delete(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "timeout", NULL};
-    PyObject *in[2];
+    static const char *const names[] = {"key", "timeout", "token", NULL};
+    PyObject *in[3];
     (void)value_bytes_max;
     request_init(r, DELETE);
-    return sort_arguments("delete", names, 1, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0
+    return sort_arguments("delete", names, 1, 1, given, in) < 0 ||
+                   token_of_object(in[2], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0
                ? -1
                : timeout_of_object(in[1], &r->options.timeout_ms);
 }
 
 int build_delete_if(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "timeout", "expected", "revision", NULL};
-    PyObject *in[4];
+    static const char *const names[] = {"key", "timeout", "expected", "revision", "token", NULL};
+    PyObject *in[5];
     (void)value_bytes_max;
     request_init(r, DELETE);
-    return sort_arguments("delete_if", names, 1, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0 ||
+    return sort_arguments("delete_if", names, 1, 1, given, in) < 0 ||
+                   token_of_object(in[4], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
                    timeout_of_object(in[1], &r->options.timeout_ms) < 0
                ? -1
                : condition_of(in[2], in[3], r);
 }
 
 int build_increment(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "by", "initial", "ttl", "timeout", NULL};
-    PyObject *in[5];
+    static const char *const names[] = {"key", "by", "initial", "ttl", "timeout", "token", NULL};
+    PyObject *in[6];
     (void)value_bytes_max;
     request_init(r, INCREMENT);
-    return sort_arguments("increment", names, 2, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0 ||
+    return sort_arguments("increment", names, 2, 1, given, in) < 0 ||
+                   token_of_object(in[5], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
                    int64_of_object(in[1], "by", &r->by) < 0 || int64_of_object(in[2], "initial", &r->initial) < 0 ||
                    ttl_of_object(in[3], CONCORD_INVALID_TTL, &r->options.ttl_ms) < 0
                ? -1
@@ -155,11 +159,12 @@ int build_increment(request *r, size_t value_bytes_max, arguments given) {
 }
 
 int build_touch(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "ttl", "timeout", NULL};
-    PyObject *in[3];
+    static const char *const names[] = {"key", "ttl", "timeout", "token", NULL};
+    PyObject *in[4];
     (void)value_bytes_max;
     request_init(r, TOUCH);
-    if (sort_arguments("touch", names, 2, 2, given, in) < 0 || key_of_object(in[0], &r->key) < 0)
+    if (sort_arguments("touch", names, 2, 2, given, in) < 0 || token_of_object(in[3], &r->options.token) < 0 ||
+        key_of_object(in[0], &r->key) < 0)
         return -1;
     if (in[1] == Py_None)
         return raise_kind(CONCORD_INVALID_TTL, "touch needs a TTL; put without one makes a key live for ever"), -1;
@@ -250,10 +255,10 @@ static int each_item(request *r, PyObject *list, Py_ssize_t least, Py_ssize_t mo
 }
 
 int build_put_many(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"items", "ttl", "compress", "timeout", NULL};
-    PyObject *in[4];
+    static const char *const names[] = {"items", "ttl", "compress", "timeout", "token", NULL};
+    PyObject *in[5];
     request_init(r, PUT_MANY);
-    if (sort_arguments("put_many", names, 1, 1, given, in) < 0)
+    if (sort_arguments("put_many", names, 1, 1, given, in) < 0 || token_of_object(in[4], &r->options.token) < 0)
         return -1;
     PyObject *list = pairs(in[0]);
     if (list == NULL)
@@ -275,11 +280,11 @@ int build_put_many(request *r, size_t value_bytes_max, arguments given) {
 }
 
 int build_delete_many(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"keys", "timeout", NULL};
-    PyObject *in[2];
+    static const char *const names[] = {"keys", "timeout", "token", NULL};
+    PyObject *in[3];
     (void)value_bytes_max;
     request_init(r, DELETE_MANY);
-    if (sort_arguments("delete_many", names, 1, 1, given, in) < 0)
+    if (sort_arguments("delete_many", names, 1, 1, given, in) < 0 || token_of_object(in[2], &r->options.token) < 0)
         return -1;
     if ((r->held = batch(in[0])) == NULL)
         return -1;
@@ -304,10 +309,10 @@ static int touch_item(request *r, size_t at, PyObject *parts, size_t value_bytes
 }
 
 int build_touch_many(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"items", "timeout", NULL};
-    PyObject *in[2];
+    static const char *const names[] = {"items", "timeout", "token", NULL};
+    PyObject *in[3];
     request_init(r, TOUCH_MANY);
-    if (sort_arguments("touch_many", names, 1, 1, given, in) < 0)
+    if (sort_arguments("touch_many", names, 1, 1, given, in) < 0 || token_of_object(in[2], &r->options.token) < 0)
         return -1;
     PyObject *list = pairs(in[0]);
     if (list == NULL)
@@ -322,11 +327,12 @@ int build_touch_many(request *r, size_t value_bytes_max, arguments given) {
 }
 
 int build_get_record(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "consistency", "timeout", NULL};
-    PyObject *in[3];
+    static const char *const names[] = {"key", "consistency", "timeout", "token", NULL};
+    PyObject *in[4];
     (void)value_bytes_max;
     request_init(r, GET_RECORD);
-    return sort_arguments("get_record", names, 1, 1, given, in) < 0 || key_of_object(in[0], &r->key) < 0 ||
+    return sort_arguments("get_record", names, 1, 1, given, in) < 0 ||
+                   token_of_object(in[3], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
                    consistency_of_object(in[1], &r->consistency) < 0 ||
                    timeout_of_object(in[2], &r->options.timeout_ms) < 0
                ? -1
@@ -337,6 +343,7 @@ static concord_status submit_read(const request *r, concord_queue *queue, uint64
     concord_read_options options = CONCORD_READ_OPTIONS_INIT;
     options.consistency = r->consistency;
     options.timeout_ms = r->options.timeout_ms;
+    options.token = r->options.token;
     return concord_get_async(queue, r->key, &options, tag);
 }
 

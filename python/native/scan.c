@@ -60,9 +60,11 @@ static int open_scan(store *s, concord_scan_options *options, concord_scan **out
     concord_read_options reading = CONCORD_READ_OPTIONS_INIT;
     concord_status status = CONCORD_TIMEOUT;
     reading.timeout_ms = options->timeout_ms;
+    reading.consistency = options->consistency;
+    reading.token = options->token;
     options->timeout_ms = READ_MS_INLINE;
     *out = NULL;
-    if (!s->may_wait || concord_reads_at_once(s->db, options->consistency))
+    if (answers_at_once(s, &reading))
         status = concord_scan_open(s->db, options, out);
     if (status == CONCORD_TIMEOUT) {
         patience p = patience_of(&reading);
@@ -82,14 +84,19 @@ static int open_scan(store *s, concord_scan_options *options, concord_scan **out
 
 PyObject *store_scan(PyObject *self, PyObject *args) {
     store *s = (store *)self;
-    PyObject *prefix, *start, *stop, *consistency, *timeout = NULL;
+    PyObject *prefix, *start, *stop, *consistency, *timeout = NULL, *token = NULL;
     concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
     int kind;
-    if (!PyArg_ParseTuple(args, "OOOOi|O:_scan", &prefix, &start, &stop, &consistency, &kind, &timeout) || !store_usable(s) ||
-        bound_of(prefix, &options.prefix) < 0 || bound_of(start, &options.start) < 0 ||
-        bound_of(stop, &options.end) < 0 || consistency_of_object(consistency, &options.consistency) < 0 ||
-        timeout_of_object(timeout, &options.timeout_ms) < 0)
+    if (!PyArg_ParseTuple(args, "OOOOi|OO:_scan", &prefix, &start, &stop, &consistency, &kind, &timeout, &token) ||
+        !store_usable(s))
         return NULL;
+    if (token_of_object(token, &options.token) < 0 || bound_of(prefix, &options.prefix) < 0 ||
+        bound_of(start, &options.start) < 0 || bound_of(stop, &options.end) < 0 ||
+        consistency_of_object(consistency, &options.consistency) < 0 ||
+        timeout_of_object(timeout, &options.timeout_ms) < 0) {
+        token_first(s, options.token, CONCORD_SCOPE_READ, (concord_bytes){NULL, 0});
+        return NULL;
+    }
     allocfunc allocate = (allocfunc)PyType_GetSlot(scan_type, Py_tp_alloc);
     scan *made = (scan *)allocate(scan_type, 0);
     if (made == NULL)

@@ -11,7 +11,8 @@
 #include <string.h>
 
 #define SPINS 64
-/* Larger requests are submitted without the GIL: checking and compressing them takes its time. */
+/* Larger requests are submitted without the GIL: checking and compressing them takes its time. So does asking others
+   about a token. */
 #define SUBMIT_BYTES_INLINE 16384
 
 /* ---- opening and closing ---- */
@@ -28,18 +29,44 @@ store *store_allocate(PyTypeObject *type) {
     return s;
 }
 
+/* What _native.Store takes as `http`, borrowing from it. */
+static int http_of_tuple(PyObject *tuple, concord_http_options *http) {
+    unsigned long long body_bytes_max;
+    *http = (concord_http_options)CONCORD_HTTP_OPTIONS_INIT;
+    if (!PyTuple_Check(tuple)) {
+        PyErr_SetString(PyExc_TypeError, "http is a tuple");
+        return -1;
+    }
+    if (!PyArg_ParseTuple(tuple, "O&iiO&O&KIp:http", optional_text, &http->ip, &http->api_port, &http->prometheus_port,
+                          optional_text, &http->tls_certificate, optional_text, &http->tls_private_key,
+                          &body_bytes_max, &http->connections_max, &http->allow_open))
+        return -1;
+    http->body_bytes_max = (size_t)body_bytes_max;
+    return 0;
+}
+
 static PyObject *store_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     static char *names[] = {"path", "durability", "interval_ms", "consistency", "compression", "compression_level",
                             "compression_threshold_bytes", "value_bytes_max", "expiry_interval_ms",
-                            "snapshot_log_bytes", "cluster", NULL};
+                            "snapshot_log_bytes", "cluster", "http", "switches", NULL};
     concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
     concord_cluster_options cluster;
-    PyObject *path, *member = Py_None;
+    concord_http_options http;
+    PyObject *path, *member = Py_None, *served = Py_None, *switches = NULL;
     unsigned long long interval_ms, threshold, value_bytes_max, expiry_interval_ms, snapshot_log_bytes;
-    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OiKiiIKKKK|O:Store", names, &path, &options.durability, &interval_ms,
-                                     &options.consistency, &options.compression, &options.compression_level, &threshold,
-                                     &value_bytes_max, &expiry_interval_ms, &snapshot_log_bytes, &member))
+    if (!PyArg_ParseTupleAndKeywords(args, keywords, "OiKiiIKKKK|OOO!:Store", names, &path, &options.durability,
+                                     &interval_ms, &options.consistency, &options.compression,
+                                     &options.compression_level, &threshold, &value_bytes_max, &expiry_interval_ms,
+                                     &snapshot_log_bytes, &member, &served, &PyTuple_Type, &switches))
         return NULL;
+    if (switches != NULL && !PyArg_ParseTuple(switches, "iiiii:switches", &options.auth_enabled, &options.local_socket,
+                                              &options.telemetry_enabled, &options.hot_keys, &options.metrics_keys))
+        return NULL;
+    if (served != Py_None) {
+        if (http_of_tuple(served, &http) < 0)
+            return NULL;
+        options.http = &http;
+    }
     if (member != Py_None) {
         if (cluster_of_tuple(member, &cluster) < 0)
             return NULL;
@@ -123,14 +150,22 @@ static PyObject *text_answer(PyObject *self, concord_status (*ask)(const concord
     return text;
 }
 
-static PyObject *store_status_json(PyObject *self, PyObject *unused) {
-    (void)unused;
-    return text_answer(self, concord_status_json);
-}
+#define TEXT_METHOD(name, ask) \
+    static PyObject *store_##name(PyObject *self, PyObject *unused) { \
+        (void)unused; \
+        return text_answer(self, ask); \
+    }
 
-static PyObject *store_members_json(PyObject *self, PyObject *unused) {
+TEXT_METHOD(status_json, concord_status_json)
+TEXT_METHOD(members_json, concord_members_json)
+TEXT_METHOD(tokens_json, concord_tokens_json)
+TEXT_METHOD(metrics_text, concord_metrics_text)
+TEXT_METHOD(api_address, concord_api_address)
+TEXT_METHOD(prometheus_address, concord_prometheus_address)
+
+static PyObject *store_client(PyObject *self, void *unused) {
     (void)unused;
-    return text_answer(self, concord_members_json);
+    return PyBool_FromLong(((store *)self)->is_client);
 }
 
 /* ---- calls that block ---- */
@@ -192,7 +227,7 @@ static PyObject *perform(store *s, const request *r) {
         return NULL;
     concord_status status;
     uint64_t deadline_ms = request_deadline(r);
-    if (r->value.len > SUBMIT_BYTES_INLINE) {
+    if (r->value.len > SUBMIT_BYTES_INLINE || (r->options.token != NULL && s->may_wait)) {
         Py_BEGIN_ALLOW_THREADS
         status = request_submit(r, queue, 0);
         Py_END_ALLOW_THREADS
@@ -220,7 +255,14 @@ int store_read_waiting(store *s, concord_bytes key, const concord_read_options *
     concord_queue *queue = borrow_queue(s);
     if (queue == NULL)
         return -1;
-    concord_status status = concord_get_async(queue, key, options, 0);
+    concord_status status;
+    if (options->token != NULL) {
+        Py_BEGIN_ALLOW_THREADS
+        status = concord_get_async(queue, key, options, 0);
+        Py_END_ALLOW_THREADS
+    } else {
+        status = concord_get_async(queue, key, options, 0);
+    }
     if (status != CONCORD_OK) {
         raise_status(status);
         return_queue(s, queue);
@@ -246,7 +288,9 @@ static PyObject *write_with(PyObject *self, request_builder build, arguments giv
     /* Looked at again after building, which may have run Python code that closed the store. */
     if (!store_usable(s))
         return NULL;
-    if (build(&r, s->value_bytes_max, given) == 0 && store_usable(s))
+    if (build(&r, s->value_bytes_max, given) < 0)
+        token_first(s, r.options.token, CONCORD_SCOPE_WRITE, r.key);
+    else if (store_usable(s))
         answer = perform(s, &r);
     request_free(&r);
     return answer;
@@ -288,38 +332,52 @@ static int store_bool(PyObject *self) {
 #define VERB(name, doc) {#name, (PyCFunction)(void (*)(void))store_##name, METH_FASTCALL | METH_KEYWORDS, doc}
 
 static PyMethodDef methods[] = {
-    VERB(get, "get(key, default=None, *, consistency=None, timeout=None)\n--\n\n"
+    VERB(get, "get(key, default=None, *, consistency=None, timeout=None, token=None)\n--\n\n"
               "The value of a key, or `default` when it is missing or has expired."),
-    VERB(get_record, "get_record(key, *, consistency=None, timeout=None)\n--\n\n"
+    VERB(get_record, "get_record(key, *, consistency=None, timeout=None, token=None)\n--\n\n"
                      "Value, revision and remaining TTL in seconds of a key, as a Record. Raises NotFoundError."),
-    VERB(get_with_ttl, "get_with_ttl(key, *, consistency=None, timeout=None)\n--\n\n"
+    VERB(get_with_ttl, "get_with_ttl(key, *, consistency=None, timeout=None, token=None)\n--\n\n"
                        "(value, remaining seconds or None). Raises NotFoundError."),
-    VERB(ttl, "ttl(key, *, consistency=None, timeout=None)\n--\n\n"
+    VERB(ttl, "ttl(key, *, consistency=None, timeout=None, token=None)\n--\n\n"
               "Remaining seconds of a key, None when it lives for ever. Raises NotFoundError."),
-    VERB(get_many, "get_many(keys, *, consistency=None, timeout=None)\n--\n\n"
+    VERB(get_many, "get_many(keys, *, consistency=None, timeout=None, token=None)\n--\n\n"
                    "The values of up to 500 keys at one point in time, as a dict; missing keys are left out."),
-    VERB(put, "put(key, value, ttl=None, *, compress=None, timeout=None)\n--\n\n"
+    VERB(put, "put(key, value, ttl=None, *, compress=None, timeout=None, token=None)\n--\n\n"
               "Stores a value. Without a TTL (seconds) an old TTL of the key is removed."),
-    VERB(put_new, "put_new(key, value, ttl=None, *, compress=None, timeout=None)\n--\n\n"
+    VERB(put_new, "put_new(key, value, ttl=None, *, compress=None, timeout=None, token=None)\n--\n\n"
                   "Stores a value if the key does not exist. Raises AlreadyExistsError."),
-    VERB(put_if, "put_if(key, value, *, expected=..., revision=..., ttl=None, compress=None, timeout=None)\n--\n\n"
+    VERB(put_if, "put_if(key, value, *, expected=..., revision=..., ttl=None, compress=None, timeout=None, token=None)\n--\n\n"
                  "Stores a value if the condition holds."),
-    VERB(delete, "delete(key, *, timeout=None)\n--\n\nRemoves a key; a missing one is fine."),
-    VERB(delete_if, "delete_if(key, *, expected=..., revision=..., timeout=None)\n--\n\n"
+    VERB(delete, "delete(key, *, timeout=None, token=None)\n--\n\nRemoves a key; a missing one is fine."),
+    VERB(delete_if, "delete_if(key, *, expected=..., revision=..., timeout=None, token=None)\n--\n\n"
                     "Removes a key if the condition holds."),
-    VERB(increment, "increment(key, by=1, *, initial=0, ttl=None, timeout=None)\n--\n\n"
+    VERB(increment, "increment(key, by=1, *, initial=0, ttl=None, timeout=None, token=None)\n--\n\n"
                     "Adds to an integer atomically and answers the sum; a missing key counts as `initial` first."),
-    VERB(touch, "touch(key, ttl, *, timeout=None)\n--\n\n"
+    VERB(touch, "touch(key, ttl, *, timeout=None, token=None)\n--\n\n"
                 "Makes the remaining lifetime of an existing key `ttl` seconds. Raises NotFoundError."),
-    VERB(put_many, "put_many(items, *, ttl=None, compress=None, timeout=None)\n--\n\n"
+    VERB(put_many, "put_many(items, *, ttl=None, compress=None, timeout=None, token=None)\n--\n\n"
                    "Stores up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."),
-    VERB(delete_many, "delete_many(keys, *, timeout=None)\n--\n\nRemoves up to 500 keys, all or none."),
-    VERB(touch_many, "touch_many(items, *, timeout=None)\n--\n\n"
+    VERB(delete_many, "delete_many(keys, *, timeout=None, token=None)\n--\n\nRemoves up to 500 keys, all or none."),
+    VERB(touch_many, "touch_many(items, *, timeout=None, token=None)\n--\n\n"
                      "Sets the lifetimes of up to 500 (key, ttl); for each whether its key existed, in their order."),
     {"_scan", store_scan, METH_VARARGS,
      "_scan(prefix, start, end, consistency, kind)\n--\n\nAn iterator over the store as it is now."},
     {"_status_json", store_status_json, METH_NOARGS, "_status_json()\n--\n\nThe store's status as JSON."},
     {"_members_json", store_members_json, METH_NOARGS, "_members_json()\n--\n\nThe members as JSON."},
+    {"_tokens_json", store_tokens_json, METH_NOARGS, "_tokens_json()\n--\n\nThe tokens as JSON."},
+    {"_api_address", store_api_address, METH_NOARGS, "_api_address()\n--\n\nWhere HTTP is served, or ''."},
+    {"_prometheus_address", store_prometheus_address, METH_NOARGS,
+     "_prometheus_address()\n--\n\nWhere metrics alone are served, or ''."},
+    {"metrics_text", store_metrics_text, METH_NOARGS,
+     "metrics_text()\n--\n\nAll metrics in Prometheus text format 0.0.4; needs no token. A client tells what it counted."},
+    {"_authorize", store_authorize, METH_VARARGS,
+     "_authorize(token, scopes, key)\n--\n\nRaises when the holder may not do that."},
+    {"_with_token", store_with_token, METH_O, "_with_token(token)\n--\n\nThe store in the name of a token."},
+    {"_as_admin", store_as_admin, METH_NOARGS, "_as_admin()\n--\n\nThe store with every right."},
+    {"_auth_enabled", store_auth_enabled, METH_NOARGS, "_auth_enabled()\n--\n\nWhether calls need a token."},
+    {"_token_create", store_token_create, METH_VARARGS,
+     "_token_create(name, scopes, prefixes, ttl)\n--\n\nA new token and what is known of it as JSON."},
+    {"_token_revoke", store_token_revoke, METH_O, "_token_revoke(id_or_token)\n--\n\nEnds a token."},
     {"_connect", store_connect, METH_VARARGS | METH_CLASS, "_connect(...)\n--\n\nA client; see concord_kv.connect()."},
     {"_is_ready", store_is_ready, METH_NOARGS, "_is_ready()\n--\n\nWhether this node serves."},
     {"_wait_ready", store_wait_ready, METH_O, "_wait_ready(timeout)\n--\n\nWaits until this node serves."},
@@ -334,6 +392,7 @@ static PyMethodDef methods[] = {
 };
 
 static PyGetSetDef properties[] = {
+    {"_is_client", store_client, NULL, "Whether the store lives elsewhere.", NULL},
     {"closed", store_closed, NULL, "Whether the store was closed (or belongs to the parent of a fork).", NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };

@@ -165,3 +165,36 @@ def test_a_finalizer_may_use_the_store_in_the_middle_of_a_read():
             assert len(list(db.items())) in (1, 2)
         gc.collect()
         assert db["from a finalizer"] == [[0, {"x": (0,)}], [1, {"x": (1,)}]]
+
+
+def test_tokens_and_what_is_served():
+    with concord_kv.open(auth_enabled=True) as db:
+        admin = db.as_admin()
+        lasting = admin.tokens.create("lasting", ["read", "write"], prefixes=["app:"]).token
+
+        def tokens():
+            created = admin.tokens.create("brief", "read", prefixes=["a", b"\xff"], ttl=60)
+            with db.with_token(lasting) as app, db.with_token(created.token) as reader:
+                app.put("app:a", VALUE)
+                failing(lambda: app.put("other", 1))
+                failing(lambda: reader.put("a", 1))
+                failing(lambda: next(app.keys()))
+            db.put("app:a", 1, token=lasting)
+            db.get("app:a", token=lasting)
+            db.get_many(["app:a"], token=lasting)
+            list(db.items("app:", token=lasting))
+            failing(lambda: db.put("", 1, token=lasting))
+            failing(lambda: db.put("", 1))
+            failing(lambda: db.get("app:a", token="sk_concord_"))
+            failing(lambda: db.with_token("a\0b"))
+            admin.tokens.list()
+            admin.tokens.revoke(created.token)
+            db.metrics_text()
+
+        assert_flat(tokens, 800, 20_000)
+
+    def serve():
+        with concord_kv.open(api_port=0, prometheus_port=0) as served:
+            assert served.api_address
+
+    assert_flat(serve, 40, 16_000)

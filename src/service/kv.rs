@@ -11,7 +11,7 @@ use crate::encoding::{check_value, stored};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
 use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem};
-use crate::model::{ReadOptions, RecordView, Reply, Write};
+use crate::model::{ReadOptions, RecordView, Reply, Scopes, Write};
 use crate::raft::{Done, Freshness, Node};
 use crate::service::client::Client;
 use crate::state_machine::{Changes, Need};
@@ -77,6 +77,23 @@ impl Kv {
     /// The same verbs in somebody's name.
     pub(crate) fn acting_as(&self, caller: Caller) -> Kv {
         Kv { caller, ..self.clone() }
+    }
+
+    /// Judges the caller alone, as every verb does first of all: whether it has a valid token, these scopes, and reaches
+    /// these keys. For faces that find a fault in what they were given before they hand it on: what the token says goes
+    /// first. A client judges nothing, its members do.
+    ///
+    /// # Errors
+    /// `unauthorized`, `forbidden`.
+    pub fn check_caller(&self, needed: Scopes, keys: &[&[u8]]) -> Result<()> {
+        self.caller.check_valid()?;
+        if needed.read {
+            self.caller.check_reads(keys)?;
+        }
+        if needed.write {
+            self.caller.check_write(&Write::DeleteMany { keys })?;
+        }
+        if needed.admin { self.caller.check_scope(Need::Admin) } else { Ok(()) }
     }
 
     /// Reads one record without queue, task or copy: `f` gets it while it is borrowed from the store.

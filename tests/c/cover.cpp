@@ -173,6 +173,57 @@ static void a_cluster_is_an_object_too() {
   THROWS(CONCORD_INVALID_CONFIG, concord::Db::connect("127.0.0.1:1"));
 }
 
+static void tokens_are_objects_too() {
+  concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
+  options.durability = CONCORD_DURABILITY_MEMORY;
+  options.auth_enabled = CONCORD_SWITCH_ON;
+  concord::Db db(options);
+  CHECK(db.auth_enabled());
+  THROWS(CONCORD_UNAUTHORIZED, db.put("app:a", "x"));
+  THROWS(CONCORD_UNAUTHORIZED, db.tokens().list_json());
+  concord::Db admin = db.as_admin();
+  auto created = admin.tokens().create({"app", CONCORD_SCOPE_READ | CONCORD_SCOPE_WRITE, {"app:"}, 60s});
+  CHECK(created.token.rfind("sk_concord_", 0) == 0 && created.info_json.find(created.token) == std::string::npos);
+  CHECK(admin.tokens().list_json().find("\"name\":\"app\"") != std::string::npos);
+  {
+    concord::Db app = db.with_token(created.token);
+    app.put("app:a", "x");
+    CHECK(app.get_text("app:a") == "x");
+    THROWS(CONCORD_FORBIDDEN, app.put("other", "x"));
+    THROWS(CONCORD_FORBIDDEN, app.get("other"));
+  } /* ends the handle, not the store */
+  auto named = concord::WriteOptions().with_token(created.token);
+  db.put("app:b", "y", named);
+  CHECK(db.touch("app:b", 5s, named));
+  db.erase("app:b", named);
+  concord_read_options reading = CONCORD_READ_OPTIONS_INIT;
+  reading.token = created.token.c_str();
+  CHECK(db.contains("app:a", &reading) && !db.contains("app:b", &reading) && !db.ttl("app:a", &reading).value());
+  CHECK(admin.tokens().revoke(created.token) && !admin.tokens().revoke(created.token));
+  THROWS(CONCORD_UNAUTHORIZED, db.get("app:a", &reading));
+  THROWS(CONCORD_UNAUTHORIZED, db.with_token(created.token));
+  THROWS(CONCORD_INVALID_CONFIG, admin.tokens().create({}));
+  THROWS(CONCORD_INVALID_TTL, admin.tokens().create({"x", CONCORD_SCOPE_READ, {}, 0ms}));
+  db.close();
+  THROWS(CONCORD_CLOSED, admin.get("app:a"));
+}
+
+static void a_store_says_where_it_serves() {
+  concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
+  concord_http_options http = CONCORD_HTTP_OPTIONS_INIT;
+  http.api_port = http.prometheus_port = CONCORD_PORT_ANY;
+  options.durability = CONCORD_DURABILITY_MEMORY, options.http = &http;
+  concord::Db served(options);
+  CHECK(served.api_address().rfind("127.0.0.1:", 0) == 0 && served.prometheus_address() != served.api_address());
+  CHECK(in_memory().api_address().empty());
+  served.put("a", "x");
+  CHECK(served.metrics_text().find("concord_api_put_count_total{result=\"ok\"} 1") != std::string::npos);
+  THROWS(CONCORD_NOPROC, concord::Db::connect_local("/nowhere/at/all"));
+  concord::ClientOptions client;
+  client.token = "sk_concord_", client.cookie = "secret";
+  THROWS(CONCORD_INVALID_CONFIG, concord::Db::connect("127.0.0.1:1", client));
+}
+
 static void moving_leaves_nothing_behind() {
   concord::Db first = in_memory();
   first.put("a", "x");
@@ -195,6 +246,8 @@ int main() {
   RUN(scans_walk_a_range);
   RUN(queues_complete);
   RUN(a_cluster_is_an_object_too);
+  RUN(tokens_are_objects_too);
+  RUN(a_store_says_where_it_serves);
   RUN(moving_leaves_nothing_behind);
   return check_report();
 }

@@ -61,7 +61,7 @@ static void null_is_an_error_everywhere(void) {
   EXPECT(CONCORD_INVALID_CONFIG, concord_ttl(NULL, key("a"), NULL, &ttl_ms));
   EXPECT(CONCORD_INVALID_CONFIG, concord_put(NULL, key("a"), one(), NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_put_new(NULL, key("a"), one(), NULL));
-  EXPECT(CONCORD_MISSING_CONDITION, concord_put_if(NULL, key("a"), one(), NULL));
+  EXPECT(CONCORD_INVALID_CONFIG, concord_put_if(NULL, key("a"), one(), NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_delete(NULL, key("a"), NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_increment(NULL, key("a"), 1, 0, NULL, &number));
   EXPECT(CONCORD_INVALID_CONFIG, concord_touch(NULL, key("a"), 1, NULL));

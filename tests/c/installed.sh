@@ -51,6 +51,11 @@ by_cmake() {
       runs_well "$work/cmake/$program" || return 1
     done
 }
+example_of_tokens() {
+  cc -std=c99 -Wall -Wextra -Werror $(config --cflags concord_kv) "$examples/tokens.c" \
+    $(config --libs concord_kv) -o "$work/tokens" &&
+    LD_LIBRARY_PATH=$prefix/lib "$work/tokens" "$work/guarded" | tee /dev/stderr | grep -q '^revoked, at once$'
+}
 wrong_version_by_cmake() {
   mkdir -p "$work/newer" && sed 's/concord_kv 0.1 REQUIRED/concord_kv 0.2 REQUIRED/' tests/c/installed/CMakeLists.txt \
     > "$work/newer/CMakeLists.txt" || return 1
@@ -71,6 +76,7 @@ promise only_our_prefix_is_exported exports_only_ours
 promise what_is_declared_is_exported exports_what_is_declared
 promise pkg_config_finds_the_shared_library shared_by_pkg_config
 promise pkg_config_finds_the_static_library static_by_pkg_config
+promise the_example_of_tokens_runs example_of_tokens
 promise cmake_finds_both by_cmake
 promise cmake_refuses_another_interface wrong_version_by_cmake
 echo "== $passed passed, $failed failed"

@@ -107,7 +107,84 @@ static void stores_leave_nothing_behind(void) {
   grew_less_than(before, 16 << 20);
 }
 
+/* Tokens made, used by handles and by options, listed and revoked; handles of stores that end before them. */
+static void a_token_comes_and_goes(concord_db *db, concord_db *admin, concord_queue *queue, const char *lasting) {
+  concord_token_options options = CONCORD_TOKEN_OPTIONS_INIT;
+  concord_write_options writing = CONCORD_WRITE_OPTIONS_INIT;
+  concord_bytes prefixes[] = {key("a"), key("b")};
+  concord_buffer token, info, text;
+  concord_completion done;
+  concord_db *named;
+  options.scopes = CONCORD_SCOPE_READ;
+  options.key_prefixes = prefixes;
+  options.key_prefix_count = 2;
+  OK(concord_token_create(admin, &options, &token, &info));
+  OK(concord_with_token(db, (char *)token.data, &named));
+  EXPECT(CONCORD_FORBIDDEN, put_int(named, "a", 1));
+  EXPECT(CONCORD_FORBIDDEN, concord_get(named, key("other"), NULL, &text));
+  EXPECT(CONCORD_UNAUTHORIZED, concord_get(db, key("a"), NULL, &text));
+  OK(concord_close(named));
+  writing.token = lasting;
+  OK(concord_put(db, key("a"), one(), &writing));
+  OK(concord_put_async(queue, key("a"), one(), &writing, 1));
+  OK(concord_queue_next(queue, 20000, &done));
+  concord_completion_free(&done);
+  OK(concord_tokens_json(admin, &text));
+  concord_buffer_free(&text);
+  OK(concord_metrics_text(db, &text));
+  concord_buffer_free(&text);
+  OK(concord_token_revoke(admin, (char *)token.data));
+  EXPECT(CONCORD_UNAUTHORIZED, concord_with_token(db, (char *)token.data, &named));
+  concord_buffer_free(&token);
+  concord_buffer_free(&info);
+}
+
+static void tokens_leave_nothing_behind(void) {
+  concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
+  concord_token_options lasting = CONCORD_TOKEN_OPTIONS_INIT;
+  concord_db *db, *admin;
+  concord_queue *queue;
+  concord_buffer token;
+  options.auth_enabled = CONCORD_SWITCH_ON;
+  options.snapshot_log_bytes = 1 << 20;
+  OK(concord_open(NULL, &options, &db));
+  OK(concord_as_admin(db, &admin));
+  lasting.scopes = CONCORD_SCOPE_WRITE;
+  OK(concord_token_create(admin, &lasting, &token, NULL));
+  OK(concord_queue_open(db, &queue));
+  int all = rounds(5000, 20);
+  for (int round = 0; round < all / 2; round++) a_token_comes_and_goes(db, admin, queue, (char *)token.data);
+  long before = resident();
+  for (int round = 0; round < all; round++) a_token_comes_and_goes(db, admin, queue, (char *)token.data);
+  grew_less_than(before, 16 << 20);
+  concord_buffer_free(&token);
+  OK(concord_queue_close(queue));
+  OK(concord_close(db)); /* `admin` with it */
+}
+
+static void what_is_served_leaves_nothing_behind(void) {
+  concord_http_options http = CONCORD_HTTP_OPTIONS_INIT;
+  concord_open_options options = CONCORD_OPEN_OPTIONS_INIT;
+  long before = 0;
+  int all = rounds(60, 2);
+  http.api_port = CONCORD_PORT_ANY;
+  options.http = &http;
+  for (int round = 0; round < all + all / 2; round++) {
+    concord_db *db, *admin;
+    concord_buffer address;
+    if (round == all / 2) before = resident();
+    OK(concord_open(NULL, &options, &db));
+    OK(concord_as_admin(db, &admin));
+    OK(concord_api_address(db, &address));
+    concord_buffer_free(&address);
+    OK(concord_close(db));
+  }
+  grew_less_than(before, 16 << 20);
+}
+
 int main(void) {
+  RUN(tokens_leave_nothing_behind);
+  RUN(what_is_served_leaves_nothing_behind);
   RUN(a_million_operations_leave_nothing_behind);
   RUN(stores_leave_nothing_behind);
   return check_report();

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use concord_kv::{
-    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Value, Write,
+    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Scopes, Value, Write,
 };
 
 use super::{ADMIN, BOTH, READ, WRITE, create, token};
@@ -212,4 +212,23 @@ fn a_token_is_judged_before_the_key() {
     let reader = db.with_token(reader.token.reveal()).unwrap();
     assert_eq!(reader.kv().get("").unwrap_err().kind(), ErrorKind::InvalidKey);
     assert_eq!(reader.kv().put("", 1).wait().unwrap_err().kind(), ErrorKind::Forbidden);
+}
+
+/// For faces that find a fault in what they were given before they hand it on.
+#[test]
+fn a_caller_can_be_judged_alone() {
+    let db = Concord::open(Config { auth_enabled: true, ..Config::default() }).unwrap();
+    let judge = |db: &Concord, needed, keys: &[&[u8]]| db.kv().check_caller(needed, keys).map_err(|error| error.kind());
+    let nothing = Scopes::default();
+    assert_eq!(judge(&db, nothing, &[]), Err(ErrorKind::Unauthorized));
+    assert_eq!(judge(&db.as_admin(), Scopes { read: true, write: true, admin: true }, &[b"any"]), Ok(()));
+    let reader = create(&db, &token(READ, &["mine:"]));
+    let bound = db.with_token(reader.token.reveal()).unwrap();
+    assert_eq!(judge(&bound, nothing, &[]), Ok(()));
+    assert_eq!(judge(&bound, READ, &[b"mine:a"]), Ok(()));
+    assert_eq!(judge(&bound, READ, &[b"mine:a", b"other"]), Err(ErrorKind::Forbidden));
+    assert_eq!(judge(&bound, Scopes { write: true, ..READ }, &[]), Err(ErrorKind::Forbidden));
+    assert_eq!(judge(&bound, Scopes { admin: true, ..nothing }, &[]), Err(ErrorKind::Forbidden));
+    db.as_admin().tokens().revoke(&reader.info.id).unwrap();
+    assert_eq!(judge(&bound, nothing, &[]), Err(ErrorKind::Unauthorized));
 }

@@ -8,7 +8,8 @@ use crate::bytes::{array, concord_bytes, concord_record, out};
 use crate::kv::{concord_read_fn, copied_record, unconditional};
 use crate::options::{Writing, concord_read_options, concord_write_options, read_options, write_options};
 use crate::status::{Failure, Outcome, concord_status, enter};
-use crate::store::{concord_db, store};
+use crate::store::concord_db;
+use crate::tokens::{READ, acting, writer};
 
 /// One record of concord_put_many().
 #[repr(C)]
@@ -99,13 +100,15 @@ pub unsafe extern "C" fn concord_put_many(
     options: *const concord_write_options,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options.
+        let db = unsafe { writer(db, &[], options) }?;
         // SAFETY: the caller's items and options.
         let (items, options) = unsafe {
             let options = write_options(options)?;
             (put_items(items, count, &options)?, options)
         };
         let write = Write::PutMany { items: &items, compress: options.compress };
-        store(db)?.kv().call(write, options.timeout_ms)?;
+        db.kv().call(write, options.timeout_ms)?;
         Ok(())
     })
 }
@@ -121,10 +124,12 @@ pub unsafe extern "C" fn concord_delete_many(
     options: *const concord_write_options,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options.
+        let db = unsafe { writer(db, &[], options) }?;
         // SAFETY: the caller's keys and options.
         let (keys, options) = unsafe { (key_list(keys, count)?, write_options(options)?) };
         unconditional(&options)?;
-        store(db)?.kv().call(Write::DeleteMany { keys: &keys }, options.timeout_ms)?;
+        db.kv().call(Write::DeleteMany { keys: &keys }, options.timeout_ms)?;
         Ok(())
     })
 }
@@ -144,10 +149,12 @@ pub unsafe extern "C" fn concord_touch_many(
     out_found: *mut bool,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options.
+        let db = unsafe { writer(db, &[], options) }?;
         // SAFETY: the caller's items and options.
         let (items, options) = unsafe { (touch_items(items, count)?, write_options(options)?) };
         unconditional(&options)?;
-        let reply = store(db)?.kv().call(Write::TouchMany { items: &items }, options.timeout_ms)?;
+        let reply = db.kv().call(Write::TouchMany { items: &items }, options.timeout_ms)?;
         if let (Reply::Touched { found }, false) = (reply, out_found.is_null()) {
             for (at, found) in found.into_iter().take(count).enumerate() {
                 // SAFETY: the caller has room for `count` of them, and `at` is less.
@@ -174,15 +181,16 @@ pub unsafe extern "C" fn concord_get_many(
     out_records: *mut concord_record,
 ) -> concord_status {
     enter(|| {
-        counted(count)?;
-        if out_records.is_null() && count != 0 {
+        // Too many are refused below, once the token was judged.
+        let places = if count <= limits::BATCH_OPS_MAX { count } else { 0 };
+        if out_records.is_null() && places != 0 {
             return Err(Failure::argument("out_records is NULL"));
         }
-        for at in 0..count {
+        for at in 0..places {
             // SAFETY: the caller has room for `count` records.
             unsafe { out(out_records.add(at), "out_records", concord_record::EMPTY) }?;
         }
-        let mut records = Vec::with_capacity(count);
+        let mut records = Vec::with_capacity(places);
         let copy = |at, record: &concord_kv::RecordView<'_>| {
             records.push((at, copied_record(record)?));
             Ok(())
@@ -241,14 +249,18 @@ unsafe fn read_each(
     options: *const concord_read_options,
     mut show: impl FnMut(usize, &concord_kv::RecordView<'_>) -> Outcome,
 ) -> Outcome {
-    // SAFETY: the caller's keys and options.
-    let (keys, options) = unsafe { (key_list(keys, count)?, read_options(options)?) };
+    // SAFETY: the caller's options.
+    let (options, token) = unsafe { read_options(options) }?;
+    let db = acting(db, token)?;
+    db.kv().check_caller(READ, &[])?;
+    // SAFETY: the caller's keys.
+    let keys = unsafe { key_list(keys, count) }?;
     if let Some(at) = keys.iter().position(|key| key.is_empty() || key.len() > limits::KEY_BYTES_MAX) {
         let message = format!("key {at} is {} bytes; a key is 1 to {} bytes", keys[at].len(), limits::KEY_BYTES_MAX);
         return Err(Error::new(ErrorKind::InvalidKey, message).into());
     }
     let (mut at, mut shown) = (0, Ok(()));
-    store(db)?.kv().view(&options)?.get_many(&keys, |record| {
+    db.kv().view(&options)?.get_many(&keys, |record| {
         if let (Some(record), true) = (record, shown.is_ok()) {
             shown = show(at, &record);
         }

@@ -14,14 +14,15 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, Once};
 
-use concord_kv::{Concord, Error, ErrorKind};
+use concord_kv::{Error, ErrorKind};
 
 use crate::queue::Queue;
 use crate::scan::Scan;
 use crate::status::{Failure, Outcome};
+use crate::store::Db;
 
-/// Every open store.
-pub(crate) static DBS: Slab<Concord> = Slab::new(1, "concord_db");
+/// Every open store, and every handle for one.
+pub(crate) static DBS: Slab<Db> = Slab::new(1, "concord_db");
 /// Every open scan.
 pub(crate) static SCANS: Slab<Mutex<Scan>> = Slab::new(2, "concord_scan");
 /// Every open queue.
@@ -166,6 +167,21 @@ impl<T: Send + Sync> Slab<T> {
         let live = live_state(handle);
         let marked = pinned.slot.state.compare_exchange(live, live - LIVE + CLOSED, SeqCst, SeqCst);
         marked.map(|_| pinned).map_err(|_| closed())
+    }
+
+    /// Closes every handle whose value is chosen.
+    pub(crate) fn remove_all(&'static self, is_chosen: impl Fn(&T) -> bool) {
+        for (index, slot) in (0..SLOTS_MAX).map_while(|index| Some((index, self.slot(index)?))) {
+            let state = slot.state.load(SeqCst);
+            if state & EMPTYING != LIVE {
+                continue;
+            }
+            let handle = (state >> PHASE_BITS) << (INDEX_BITS + KIND_BITS) | self.kind << INDEX_BITS | index;
+            // Whoever closed it meanwhile has done what was to be done.
+            if self.pin(handle).is_ok_and(|value| is_chosen(&value)) {
+                let _ = self.remove(handle);
+            }
+        }
     }
 
     #[cold]

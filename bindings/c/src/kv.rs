@@ -8,6 +8,7 @@ use crate::bytes::{concord_buffer, concord_bytes, concord_record, out};
 use crate::options::{Writing, concord_read_options, concord_write_options, read_options, write_options};
 use crate::status::{Failure, Outcome, concord_status, enter};
 use crate::store::{concord_db, store};
+use crate::tokens::{Acting, writer};
 
 /// Called by concord_read() and concord_read_many() with a record while it is borrowed: `value` is gone when it
 /// returns. It runs on the calling thread, must be short, must not throw or jump out and must not call Concord,
@@ -33,8 +34,13 @@ unsafe fn read_one<T>(
     take: impl FnOnce(concord_kv::RecordView<'_>) -> T,
 ) -> Outcome<T> {
     // SAFETY: the caller's key and options, as promised.
-    let (key, options) = unsafe { (key.slice("key")?, read_options(options)?) };
-    store(db)?.kv().read(key, &options, take)?.ok_or(Failure::Kind(ErrorKind::NotFound))
+    let (key, (options, token)) = unsafe { (key.slice("key")?, read_options(options)?) };
+    let db = store(db)?;
+    let read = match token {
+        None => db.kv().read(key, &options, take),
+        Some(token) => db.with_token(token)?.kv().read(key, &options, take),
+    };
+    read?.ok_or(Failure::Kind(ErrorKind::NotFound))
 }
 
 /// Reads a value.
@@ -43,8 +49,9 @@ unsafe fn read_one<T>(
 /// - `options`: NULL for the defaults.
 /// - `out_value`: receives a copy of the encoded value; free it with concord_buffer_free().
 ///
-/// Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT,
-/// CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
+/// Returns CONCORD_NOT_FOUND when the key is missing or has expired. Errors: CONCORD_UNAUTHORIZED,
+/// CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED,
+/// CONCORD_INVALID_CONFIG. Where concord_reads_at_once() holds it is a local
 /// read, which neither blocks nor locks; otherwise it waits for another node, at most as long as `options` say.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_get(
@@ -179,8 +186,8 @@ pub unsafe extern "C" fn concord_ttl(
 }
 
 /// Writes and waits; what the store answers.
-fn call(db: *const concord_db, write: Write<'_>, timeout_ms: Option<u64>) -> Outcome<Reply> {
-    Ok(store(db)?.kv().call(write, timeout_ms)?)
+fn call(db: &Acting, write: Write<'_>, timeout_ms: Option<u64>) -> Outcome<Reply> {
+    Ok(db.kv().call(write, timeout_ms)?)
 }
 
 /// A put under whatever condition the options name.
@@ -212,8 +219,8 @@ pub(crate) fn absent_only(options: &mut Writing<'_>) -> Outcome {
 /// - `value`: one CBOR value, see concord_value_*.
 /// - `options`: NULL for the defaults.
 ///
-/// When it returns CONCORD_OK the write is as durable as the store was opened to be. Errors: CONCORD_INVALID_KEY,
-/// CONCORD_INVALID_VALUE, CONCORD_VALUE_TOO_LARGE, CONCORD_INVALID_TTL, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
+/// When it returns CONCORD_OK the write is as durable as the store was opened to be. Errors, judged in this
+/// order: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_INVALID_VALUE, CONCORD_VALUE_TOO_LARGE, CONCORD_INVALID_TTL, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
 /// CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED, CONCORD_INVALID_CONFIG, and those of the condition. Blocks for the disk.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_put(
@@ -223,9 +230,11 @@ pub unsafe extern "C" fn concord_put(
     options: *const concord_write_options,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
         // SAFETY: the caller's key, value and options.
         let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
-        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
+        call(&db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
@@ -239,10 +248,12 @@ pub unsafe extern "C" fn concord_put_new(
     options: *const concord_write_options,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
         // SAFETY: the caller's key, value and options.
         let (key, value, mut options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         absent_only(&mut options)?;
-        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
+        call(&db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
@@ -261,17 +272,19 @@ pub unsafe extern "C" fn concord_put_if(
     options: *const concord_write_options,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
         // SAFETY: the caller's key, value and options.
         let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         conditional(&options)?;
-        call(db, put_write(key, value, &options), options.timeout_ms).map(drop)
+        call(&db, put_write(key, value, &options), options.timeout_ms).map(drop)
     })
 }
 
 /// Removes a key; CONCORD_OK as well when it is missing. With a condition in `options` it is concord_delete_if().
 ///
-/// Errors: CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED,
-/// CONCORD_INVALID_CONFIG. Blocks for the disk.
+/// Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN, CONCORD_INVALID_KEY, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
+/// CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Blocks for the disk.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_delete(
     db: *const concord_db,
@@ -280,9 +293,11 @@ pub unsafe extern "C" fn concord_delete(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
+        // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         let write = Write::Delete { key, condition: options.condition };
-        call(db, write, options.timeout_ms).map(drop)
+        call(&db, write, options.timeout_ms).map(drop)
     })
 }
 
@@ -297,10 +312,12 @@ pub unsafe extern "C" fn concord_delete_if(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
+        // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         conditional(&options)?;
         let write = Write::Delete { key, condition: options.condition };
-        call(db, write, options.timeout_ms).map(drop)
+        call(&db, write, options.timeout_ms).map(drop)
     })
 }
 
@@ -324,10 +341,12 @@ pub unsafe extern "C" fn concord_increment(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
+        // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
         let write = Write::Increment { key, by, initial, ttl_ms: options.ttl_ms };
-        let reply = call(db, write, options.timeout_ms)?;
+        let reply = call(&db, write, options.timeout_ms)?;
         if let (Reply::Integer { value, .. }, false) = (reply, out_value.is_null()) {
             // SAFETY: the caller's variable.
             *unsafe { out(out_value, "out_value", 0) }? = value;
@@ -359,8 +378,10 @@ pub unsafe extern "C" fn concord_touch(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
+        let db = unsafe { writer(db, &[key], options) }?;
+        // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
-        call(db, Write::Touch { key, ttl_ms }, options.timeout_ms).map(drop)
+        call(&db, Write::Touch { key, ttl_ms }, options.timeout_ms).map(drop)
     })
 }

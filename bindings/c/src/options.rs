@@ -1,5 +1,6 @@
 //! Options: structs that carry their size, so that old programs run with new libraries and the other way round.
 
+use std::ffi::c_char;
 use std::mem::{MaybeUninit, offset_of};
 
 use concord_kv::{Compress, Compression, CompressionAlgorithm, Condition, Config, Consistency};
@@ -7,7 +8,9 @@ use concord_kv::{Durability, ErrorKind, ReadOptions};
 
 use crate::bytes::concord_bytes;
 use crate::cluster::{cluster_configuration, concord_cluster_options};
+use crate::http::{Http, concord_http_options};
 use crate::status::{Failure, Outcome};
+use crate::tokens::token_text;
 
 /// When an acknowledged write is safe from a crash of the machine.
 #[repr(i32)]
@@ -59,6 +62,17 @@ pub enum concord_compress {
     CONCORD_COMPRESS_NEVER = 2,
 }
 
+/// Something that is on or off.
+#[repr(i32)]
+pub enum concord_switch {
+    /// As the environment says, else as it is by default.
+    CONCORD_SWITCH_DEFAULT = 0,
+    /// On, whatever the environment says.
+    CONCORD_SWITCH_ON = 1,
+    /// Off, whatever the environment says.
+    CONCORD_SWITCH_OFF = 2,
+}
+
 /// What must hold for a write to happen; check and write are one atomic step.
 #[repr(i32)]
 pub enum concord_condition {
@@ -101,6 +115,25 @@ pub struct concord_open_options {
     /// What makes this store a member of a cluster. NULL: a store of one node without sockets, unless the environment
     /// says CONCORD_LISTEN.
     pub cluster: *const concord_cluster_options,
+    /// What is served over HTTP. NULL: nothing, unless the environment says CONCORD_API_PORT or CONCORD_PROMETHEUS_PORT.
+    pub http: *const concord_http_options,
+    /// A concord_switch: whether every call needs a token, see concord_with_token(). Default: CONCORD_AUTH_ENABLED, else
+    /// off.
+    pub auth_enabled: i32,
+    /// A concord_switch: whether programs of the same user on this machine are served through concord.sock in the data
+    /// directory, with every right, see concord_connect_local(). Default: CONCORD_LOCAL_SOCKET, else on.
+    pub local_socket: i32,
+    /// A concord_switch: whether calls are counted and timed, see concord_metrics_text(). Default:
+    /// CONCORD_TELEMETRY_ENABLED, else on.
+    pub telemetry_enabled: i32,
+    /// A concord_switch: whether the keys that are used most are looked for, by a sample. Default: CONCORD_HOT_KEYS, else
+    /// on.
+    pub hot_keys: i32,
+    /// A concord_switch: whether metrics show those keys as they are, and not as salted hashes. Default:
+    /// CONCORD_METRICS_KEYS, else off.
+    pub metrics_keys: i32,
+    /// Keep it 0.
+    pub reserved: u32,
 }
 
 /// Options of reads.
@@ -115,6 +148,9 @@ pub struct concord_read_options {
     pub reserved: u32,
     /// Milliseconds that the read may wait; 0 is 5,000.
     pub timeout_ms: u64,
+    /// In whose name, as concord_with_token() does it for many calls: "sk_concord_...", NUL-terminated. NULL: in that of the
+    /// handle.
+    pub token: *const c_char,
 }
 
 /// Options of writes.
@@ -135,6 +171,8 @@ pub struct concord_write_options {
     pub revision: u64,
     /// With CONCORD_CONDITION_EXPECTED: an encoded value; otherwise empty.
     pub expected: concord_bytes,
+    /// In whose name, as in concord_read_options.
+    pub token: *const c_char,
 }
 
 /// Options of concord_scan_open(): which keys, in the order of their bytes.
@@ -155,6 +193,9 @@ pub struct concord_scan_options {
     pub reserved: u32,
     /// Milliseconds that opening the scan may wait; 0 is 5,000.
     pub timeout_ms: u64,
+    /// In whose name, as in concord_read_options. A token that reaches only some keys needs a scan within one of its
+    /// prefixes.
+    pub token: *const c_char,
 }
 
 /// A struct that begins with its own size and means its defaults when all else is zero.
@@ -170,19 +211,23 @@ pub(crate) unsafe trait OptionStruct: Copy {
 // SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_open_options {
     const NAME: &'static str = "concord_open_options";
-    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_open_options, cluster)];
+    const EARLIER_BYTES: &'static [usize] =
+        &[offset_of!(concord_open_options, cluster), offset_of!(concord_open_options, http)];
 }
-// SAFETY: `repr(C)`, `size` first, only integers.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_read_options {
     const NAME: &'static str = "concord_read_options";
+    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_read_options, token)];
 }
-// SAFETY: `repr(C)`, `size` first, only integers and pointers with their lengths.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_write_options {
     const NAME: &'static str = "concord_write_options";
+    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_write_options, token)];
 }
-// SAFETY: `repr(C)`, `size` first, only integers and pointers with their lengths.
+// SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_scan_options {
     const NAME: &'static str = "concord_scan_options";
+    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_scan_options, token)];
 }
 
 /// Largest size that a struct of a newer header may plausibly have.
@@ -244,16 +289,33 @@ pub(crate) fn consistency_of(number: i32) -> Outcome<Option<Consistency>> {
     }
 }
 
-/// The core's read options.
+/// The core's read options, and the token.
 ///
 /// # Safety
-/// As [`copied`].
+/// As [`copied`]; the token is NULL or NUL-terminated and nobody writes it during `'a`.
 #[inline]
-pub(crate) unsafe fn read_options(options: *const concord_read_options) -> Outcome<ReadOptions> {
+pub(crate) unsafe fn read_options<'a>(options: *const concord_read_options) -> Outcome<(ReadOptions, Option<&'a str>)> {
     // SAFETY: the same promise.
     match unsafe { copied(options) }? {
-        None => Ok(ReadOptions::default()),
-        Some(given) => reading(given.consistency, given.timeout_ms, given.reserved),
+        None => Ok((ReadOptions::default(), None)),
+        Some(given) => {
+            // SAFETY: the same promise.
+            let token = unsafe { token_text(given.token) }?;
+            Ok((reading(given.consistency, given.timeout_ms, given.reserved)?, token))
+        }
+    }
+}
+
+/// The token of a write.
+///
+/// # Safety
+/// As [`read_options`].
+pub(crate) unsafe fn write_token<'a>(options: *const concord_write_options) -> Outcome<Option<&'a str>> {
+    // SAFETY: the same promise.
+    match unsafe { copied(options) }? {
+        None => Ok(None),
+        // SAFETY: the same promise.
+        Some(given) => unsafe { token_text(given.token) },
     }
 }
 
@@ -349,14 +411,36 @@ pub(crate) unsafe fn configuration(base: Config, options: *const concord_open_op
     }
     config.expiry_interval_ms = nonzero(given.expiry_interval_ms).unwrap_or(unset.expiry_interval_ms);
     config.snapshot_log_bytes = nonzero(given.snapshot_log_bytes).unwrap_or(unset.snapshot_log_bytes);
-    // SAFETY: NULL or the caller's struct, which carries its size, with texts as it documents.
-    config.cluster = unsafe { cluster_configuration(given.cluster) }?;
+    if given.reserved != 0 {
+        return Err(Failure::argument("reserved is not 0"));
+    }
+    // SAFETY: NULL or the caller's structs, which carry their sizes, with texts as they document.
+    let http = unsafe {
+        config.cluster = cluster_configuration(given.cluster)?;
+        Http::read(given.http)?
+    };
+    config.http = http.before();
     // Said explicitly, `always` must win over the environment, which takes it for "not set".
     let explicit = (given.durability == 1).then_some(Durability::Always);
     let mut config = config.or_environment()?;
     config.durability = explicit.unwrap_or(config.durability);
     if given.consistency == 2 {
         config.default_read_consistency = Consistency::Leader;
+    }
+    config.http = http.over(config.http)?;
+    for (name, given, switch) in [
+        ("auth_enabled", given.auth_enabled, &mut config.auth_enabled),
+        ("local_socket", given.local_socket, &mut config.local_socket),
+        ("telemetry_enabled", given.telemetry_enabled, &mut config.telemetry_enabled),
+        ("hot_keys", given.hot_keys, &mut config.hot_keys),
+        ("metrics_keys", given.metrics_keys, &mut config.metrics_keys),
+    ] {
+        *switch = match given {
+            0 => *switch,
+            1 => true,
+            2 => false,
+            other => return Err(Failure::argument(format!("{name} {other} is none of concord_switch"))),
+        };
     }
     Ok(config)
 }

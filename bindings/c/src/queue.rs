@@ -17,6 +17,7 @@ use crate::kv::{copied_record, unconditional};
 use crate::options::{concord_read_options, concord_write_options, read_options, write_options};
 use crate::status::{Failure, Outcome, concord_status, enter, enter_or};
 use crate::store::{concord_db, store};
+use crate::tokens::{Acting, acting, writer};
 
 /// Takes the answers of asynchronous calls. Any number of threads may use it at once.
 pub struct concord_queue;
@@ -150,11 +151,11 @@ impl Queue {
         }
     }
 
-    fn submit(self: &Arc<Queue>, write: Write<'_>, timeout_ms: Option<u64>, tag: u64) -> Outcome {
-        let db = DBS.pin(self.db)?;
+    fn submit(self: &Arc<Queue>, db: &Acting, write: Write<'_>, timeout_ms: Option<u64>, tag: u64) -> Outcome {
         self.begin()?;
-        let queue = Arc::clone(self);
+        let (queue, kept) = (Arc::clone(self), db.kept());
         let done = move |reply: concord_kv::Result<Reply>| {
+            let _kept = kept;
             enter_or((), || queue.arrive(Completion { tag, answer: reply.map(Answer::Reply).map_err(Failure::Error) }));
         };
         Ok(db.kv().submit(write, timeout_ms, done).inspect_err(|_| self.abandon())?)
@@ -256,6 +257,21 @@ impl Completion {
 /// The queue behind a handle.
 fn queue_of(queue: *const concord_queue) -> Outcome<Pinned<Arc<Queue>>> {
     QUEUES.pin(queue.addr())
+}
+
+/// A queue, and its store for a write in the name of the options' token.
+///
+/// # Safety
+/// As [`writer`].
+unsafe fn writing(
+    queue: *const concord_queue,
+    keys: &[concord_bytes],
+    options: *const concord_write_options,
+) -> Outcome<(Pinned<Arc<Queue>>, Acting)> {
+    let queue = queue_of(queue)?;
+    // SAFETY: the same promise.
+    let db = unsafe { writer(ptr::without_provenance(queue.db), keys, options) }?;
+    Ok((queue, db))
 }
 
 /// Opens a completion queue for a store.
@@ -364,9 +380,10 @@ pub unsafe extern "C" fn concord_completion_free(completion: *mut concord_comple
 
 /// Reads a value without ever blocking, also where concord_reads_at_once() says false. All asynchronous calls return at
 /// once: CONCORD_OK means that exactly one completion with `tag` will
-/// arrive; any other status means that none will. Arguments are borrowed only until the call returns.
+/// arrive; any other status means that none will. Arguments are borrowed only until the call returns. Only a token in the
+/// options that this member or client has not met before makes it ask others first, as concord_with_token() does.
 ///
-/// Errors at once: wrong arguments, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or
+/// Errors at once: wrong arguments, CONCORD_UNAUTHORIZED and CONCORD_FORBIDDEN, CONCORD_CLOSED, CONCORD_CLUSTER_NOT_READY when 262,144 calls are under way or
 /// untaken. Otherwise as concord_get(), in the completion: `value`, `revision`, `ttl_ms`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_get_async(
@@ -377,12 +394,13 @@ pub unsafe extern "C" fn concord_get_async(
 ) -> concord_status {
     enter(|| {
         // SAFETY: the caller's key and options.
-        let (key, options) = unsafe { (key.slice("key")?, read_options(options)?) };
+        let (key, (options, token)) = unsafe { (key.slice("key")?, read_options(options)?) };
         let queue = queue_of(queue)?;
-        let db = DBS.pin(queue.db)?;
+        let db = acting(ptr::without_provenance(queue.db), token)?;
         queue.begin()?;
-        let arriving = Arc::clone(&queue);
+        let (arriving, kept) = (Arc::clone(&queue), db.kept());
         db.kv().start_read(key, &options, move |read| {
+            let _kept = kept;
             let answer = enter_or(Err(Failure::Kind(ErrorKind::Internal)), || match read {
                 Ok(Some(record)) => copied_record(&record).map(Answer::Record),
                 Ok(None) => Err(Failure::Kind(ErrorKind::NotFound)),
@@ -405,10 +423,12 @@ pub unsafe extern "C" fn concord_put_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[key], options) }?;
         // SAFETY: the caller's key, value and options.
         let (key, value, options) = unsafe { (key.checked_key()?, value.slice("value")?, write_options(options)?) };
         let (ttl_ms, condition, compress) = (options.ttl_ms, options.condition, options.compress);
-        queue_of(queue)?.submit(Write::Put { key, value, ttl_ms, condition, compress }, options.timeout_ms, tag)
+        queue.submit(&db, Write::Put { key, value, ttl_ms, condition, compress }, options.timeout_ms, tag)
     })
 }
 
@@ -422,9 +442,11 @@ pub unsafe extern "C" fn concord_delete_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[key], options) }?;
         // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
-        queue_of(queue)?.submit(Write::Delete { key, condition: options.condition }, options.timeout_ms, tag)
+        queue.submit(&db, Write::Delete { key, condition: options.condition }, options.timeout_ms, tag)
     })
 }
 
@@ -439,11 +461,13 @@ pub unsafe extern "C" fn concord_increment_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[key], options) }?;
         // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
         let write = Write::Increment { key, by, initial, ttl_ms: options.ttl_ms };
-        queue_of(queue)?.submit(write, options.timeout_ms, tag)
+        queue.submit(&db, write, options.timeout_ms, tag)
     })
 }
 
@@ -457,10 +481,12 @@ pub unsafe extern "C" fn concord_touch_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[key], options) }?;
         // SAFETY: the caller's key and options.
         let (key, options) = unsafe { (key.checked_key()?, write_options(options)?) };
         unconditional(&options)?;
-        queue_of(queue)?.submit(Write::Touch { key, ttl_ms }, options.timeout_ms, tag)
+        queue.submit(&db, Write::Touch { key, ttl_ms }, options.timeout_ms, tag)
     })
 }
 
@@ -474,13 +500,15 @@ pub unsafe extern "C" fn concord_put_many_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[], options) }?;
         // SAFETY: the caller's items and options.
         let (items, options) = unsafe {
             let options = write_options(options)?;
             (put_items(items, count, &options)?, options)
         };
         let write = Write::PutMany { items: &items, compress: options.compress };
-        queue_of(queue)?.submit(write, options.timeout_ms, tag)
+        queue.submit(&db, write, options.timeout_ms, tag)
     })
 }
 
@@ -494,10 +522,12 @@ pub unsafe extern "C" fn concord_delete_many_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[], options) }?;
         // SAFETY: the caller's keys and options.
         let (keys, options) = unsafe { (key_list(keys, count)?, write_options(options)?) };
         unconditional(&options)?;
-        queue_of(queue)?.submit(Write::DeleteMany { keys: &keys }, options.timeout_ms, tag)
+        queue.submit(&db, Write::DeleteMany { keys: &keys }, options.timeout_ms, tag)
     })
 }
 
@@ -511,9 +541,11 @@ pub unsafe extern "C" fn concord_touch_many_async(
     tag: u64,
 ) -> concord_status {
     enter(|| {
+        // SAFETY: the caller's options, and keys if there are any.
+        let (queue, db) = unsafe { writing(queue, &[], options) }?;
         // SAFETY: the caller's items and options.
         let (items, options) = unsafe { (touch_items(items, count)?, write_options(options)?) };
         unconditional(&options)?;
-        queue_of(queue)?.submit(Write::TouchMany { items: &items }, options.timeout_ms, tag)
+        queue.submit(&db, Write::TouchMany { items: &items }, options.timeout_ms, tag)
     })
 }

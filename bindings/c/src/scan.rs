@@ -10,7 +10,8 @@ use crate::bytes::{concord_bytes, out};
 use crate::handle::{DBS, SCANS};
 use crate::options::{concord_scan_options, copied, reading};
 use crate::status::{Failure, Outcome, concord_status, enter};
-use crate::store::{concord_db, store};
+use crate::store::concord_db;
+use crate::tokens::{acting, token_text};
 
 /// A walk over keys in the order of their bytes. One thread at a time.
 pub struct concord_scan;
@@ -140,6 +141,7 @@ fn bounds(prefix: &[u8], start: &[u8], end: &[u8]) -> Option<Bounds> {
 /// - `out_scan`: receives the handle, to be closed with concord_scan_close(); NULL on failure.
 ///
 /// An open scan keeps old versions of records in memory: do not leave it open longer than needed. Errors:
+/// CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN (of a range out of a token's reach concord_scan_next() answers it),
 /// CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_scan_open(
@@ -150,18 +152,20 @@ pub unsafe extern "C" fn concord_scan_open(
     enter(|| {
         // SAFETY: the caller's pointer variable and options; prefix, start and end live as long as the options.
         let (place, given) = unsafe { (out(out_scan, "out_scan", ptr::null_mut())?, copied(options)?) };
-        let (bounds, reading) = match given {
-            None => (bounds(b"", b"", b""), reading(0, 0, 0)?),
+        let (bounds, reading, token) = match given {
+            None => (bounds(b"", b"", b""), reading(0, 0, 0)?, None),
             Some(given) => {
                 // SAFETY: as above.
                 let (prefix, start, end) =
                     unsafe { (given.prefix.slice("prefix")?, given.start.slice("start")?, given.end.slice("end")?) };
-                (bounds(prefix, start, end), reading(given.consistency, given.timeout_ms, given.reserved)?)
+                // SAFETY: as above.
+                let token = unsafe { token_text(given.token) }?;
+                (bounds(prefix, start, end), reading(given.consistency, given.timeout_ms, given.reserved)?, token)
             }
         };
         let ended = bounds.is_none();
         let (lower, upper) = bounds.unwrap_or((Bound::Unbounded, Bound::Unbounded));
-        let view = store(db)?.kv().view(&reading)?;
+        let view = acting(db, token)?.kv().view(&reading)?;
         let (bytes, entries, chunk_items) = (Vec::new(), Vec::new(), CHUNK_ITEMS_MIN);
         let scan = Scan { db: db.addr(), view, lower, upper, ended, bytes, entries, next: 0, chunk_items };
         *place = ptr::without_provenance_mut(SCANS.insert(Mutex::new(scan))?);
@@ -174,7 +178,7 @@ pub unsafe extern "C" fn concord_scan_open(
 /// - `out_item`: receives the record, borrowed from the scan until the next call on it.
 ///
 /// Returns CONCORD_NOT_FOUND at the end, again and again. Errors: CONCORD_CLOSED when the scan or its store was
-/// closed, CONCORD_INVALID_CONFIG.
+/// closed, CONCORD_UNAUTHORIZED once its token was revoked or has expired, CONCORD_FORBIDDEN, CONCORD_INVALID_CONFIG.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn concord_scan_next(scan: *mut concord_scan, out_item: *mut concord_item) -> concord_status {
     enter(|| {

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 
 /// Files in the order in which the header tells its story.
-const SOURCES: [&str; 11] =
-    ["status", "bytes", "options", "store", "client", "cluster", "kv", "batch", "scan", "queue", "value"];
+const SOURCES: [&str; 13] = [
+    "status", "bytes", "options", "store", "client", "tokens", "http", "cluster", "kv", "batch", "scan", "queue",
+    "value",
+];
 
 fn generated() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -10,7 +10,9 @@ Values are None, bool, int of any size, float, str, bytes, list, tuple, dict, se
 :class:`Atom` and :class:`Struct`; every language of Concord reads what another wrote. Keys are 1 to 1,024 bytes, as
 str (UTF-8) or bytes. ``concord_kv.aio`` has the same verbs as coroutines.
 
-With ``listen=``, ``seeds=`` and ``cookie=`` a store is a member of a cluster; :func:`connect` reaches one from outside.
+With ``auth_enabled=True`` every call needs a token: :meth:`Db.with_token`, or ``token=`` of a single call. With
+``api_port=`` a store is served over HTTP. With ``listen=``, ``seeds=`` and ``cookie=`` it is a member of a cluster;
+:func:`connect` reaches one from outside.
 """
 
 from concord_kv._native import version as _version
@@ -46,6 +48,7 @@ from concord_kv.errors import (
     ValueTooLargeError,
 )
 from concord_kv.options import Tls
+from concord_kv.tokens import CreatedToken, TokenInfo, Tokens
 from concord_kv.values import ABSENT, Atom, Record, Struct
 
 __version__: str = _version()
@@ -62,6 +65,7 @@ __all__ = [
     "ConditionFailedError",
     "ConflictingConditionsError",
     "CorruptError",
+    "CreatedToken",
     "Db",
     "ForbiddenError",
     "InternalError",
@@ -82,6 +86,8 @@ __all__ = [
     "Struct",
     "TimedOutError",
     "Tls",
+    "TokenInfo",
+    "Tokens",
     "UnauthorizedError",
     "UnknownOutcomeError",
     "ValueTooLargeError",

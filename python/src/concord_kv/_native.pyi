@@ -22,6 +22,10 @@ REPLACE: Final = 2
 TRANSFER_LEADERSHIP: Final = 3
 LEAVE: Final = 4
 
+SCOPE_READ: Final = 1
+SCOPE_WRITE: Final = 2
+SCOPE_ADMIN: Final = 4
+
 def version() -> str: ...
 def encode(value: Any, /) -> bytes: ...
 def decode(data: bytes, /) -> Any: ...
@@ -45,6 +49,8 @@ class Store:
         expiry_interval_ms: int,
         snapshot_log_bytes: int,
         cluster: tuple[Any, ...] | None = None,
+        http: tuple[Any, ...] | None = None,
+        switches: tuple[int, ...] = ...,
     ) -> Self: ...
     @classmethod
     def _connect(cls, *options: Any) -> Self: ...
@@ -63,18 +69,39 @@ class Store:
         *,
         consistency: Consistency | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> Any: ...
     def get_record(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> Record: ...
     def get_with_ttl(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> tuple[Any, float | None]: ...
     def ttl(
-        self, key: _Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: _Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> float | None: ...
     def get_many(
-        self, keys: Iterable[_Key], *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        keys: Iterable[_Key],
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> dict[_Key, Any]: ...
     def put(
         self,
@@ -84,6 +111,7 @@ class Store:
         *,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
     def put_new(
         self,
@@ -93,6 +121,7 @@ class Store:
         *,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
     def put_if(
         self,
@@ -104,15 +133,29 @@ class Store:
         ttl: float | None = None,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
-    def delete(self, key: _Key, *, timeout: float | None = None) -> None: ...
+    def delete(self, key: _Key, *, timeout: float | None = None, token: str | None = None) -> None: ...
     def delete_if(
-        self, key: _Key, *, expected: Any = ..., revision: int = ..., timeout: float | None = None
+        self,
+        key: _Key,
+        *,
+        expected: Any = ...,
+        revision: int = ...,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
     def increment(
-        self, key: _Key, by: int = 1, *, initial: int = 0, ttl: float | None = None, timeout: float | None = None
+        self,
+        key: _Key,
+        by: int = 1,
+        *,
+        initial: int = 0,
+        ttl: float | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> int: ...
-    def touch(self, key: _Key, ttl: float, *, timeout: float | None = None) -> None: ...
+    def touch(self, key: _Key, ttl: float, *, timeout: float | None = None, token: str | None = None) -> None: ...
     def put_many(
         self,
         items: Mapping[Any, Any] | Iterable[tuple[Any, ...]],
@@ -120,10 +163,15 @@ class Store:
         ttl: float | None = None,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None: ...
-    def delete_many(self, keys: Iterable[_Key], *, timeout: float | None = None) -> None: ...
+    def delete_many(self, keys: Iterable[_Key], *, timeout: float | None = None, token: str | None = None) -> None: ...
     def touch_many(
-        self, items: Mapping[Any, float] | Iterable[tuple[_Key, float]], *, timeout: float | None = None
+        self,
+        items: Mapping[Any, float] | Iterable[tuple[_Key, float]],
+        *,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> Any: ...
     def _scan(
         self,
@@ -133,10 +181,25 @@ class Store:
         consistency: Consistency | None,
         kind: int,
         timeout: float | None = None,
+        token: str | None = None,
         /,
     ) -> Iterator[Any]: ...
     def _status_json(self) -> str: ...
     def _members_json(self) -> str: ...
+    def _tokens_json(self) -> str: ...
+    def _api_address(self) -> str: ...
+    def _prometheus_address(self) -> str: ...
+    def metrics_text(self) -> str: ...
+    @property
+    def _is_client(self) -> bool: ...
+    def _authorize(self, token: str | None, scopes: int, key: object, /) -> None: ...
+    def _with_token(self, token: str, /) -> Self: ...
+    def _as_admin(self) -> Self: ...
+    def _auth_enabled(self) -> bool: ...
+    def _token_create(
+        self, name: bytes, scopes: int, prefixes: tuple[bytes, ...], ttl: float | None, /
+    ) -> tuple[str, str]: ...
+    def _token_revoke(self, id_or_token: str, /) -> None: ...
     def _is_ready(self) -> bool: ...
     def _wait_ready(self, timeout: float | None, /) -> None: ...
     def _reads_at_once(self, consistency: Consistency | None, /) -> bool: ...

@@ -27,8 +27,9 @@ from concord_kv import _native
 from concord_kv.cluster import Cluster, Node
 from concord_kv.db import UNSET, Db, Key, native_condition, pairs_with_ttl, touch_items
 from concord_kv.db import connect as db_connect
-from concord_kv.errors import ConditionFailedError, InvalidTtlError, NotFoundError, TimedOutError
+from concord_kv.errors import ConcordError, ConditionFailedError, InvalidTtlError, NotFoundError, TimedOutError
 from concord_kv.options import Consistency, Durability, Path, Tls
+from concord_kv.tokens import AioTokens
 from concord_kv.values import Record
 
 T = TypeVar("T")
@@ -42,6 +43,9 @@ STEPS_A_TURN = 256
 
 MOMENT_S = 0.001
 """What a read may take on the loop's thread: those that answer at once take microseconds."""
+
+HOLDERS_MAX = 64
+"""Tokens of single calls for which a handle is kept."""
 
 WAIT_S_DEFAULT = 5.0
 WAIT_SLICE_S = 0.5
@@ -59,6 +63,7 @@ class AioDb:
         self._descriptor = self._queue.fileno()
         loop.add_reader(self._descriptor, self._queue.drain)
         self._is_closing = False
+        self._holders: dict[str, asyncio.Task[AioDb]] = {}
 
     async def __aenter__(self) -> AioDb:
         return self
@@ -85,16 +90,90 @@ class AioDb:
     async def close(self) -> None:
         """Close the store; what is acknowledged is safe. Closing twice is fine.
 
-        Writes that are still under way end with their answer or with UnknownOutcomeError.
+        Writes that are still under way end with their answer or with UnknownOutcomeError. A handle for a token leaves
+        the store open.
         """
         if self._is_closing:
             return
         self._is_closing = True
+        holders, self._holders = list(self._holders.values()), {}
         try:
             await self._loop.run_in_executor(None, self._db.close)
         finally:
             self._loop.remove_reader(self._descriptor)
             self._queue.close()
+            for holder in await asyncio.gather(*holders, return_exceptions=True):
+                if isinstance(holder, AioDb):
+                    await holder.close()
+
+    # ---- tokens ----
+
+    def with_token(self, token: str) -> Opening:
+        """The same store for the holder of a token; see :meth:`concord_kv.Db.with_token`.
+
+        ``async with db.with_token(token) as app:`` or ``app = await db.with_token(token)``. Closing it leaves the store
+        open.
+        """
+        return Opening(lambda: self._db.with_token(token))
+
+    def as_admin(self) -> AioDb:
+        """The same store with every right; see :meth:`concord_kv.Db.as_admin`."""
+        return AioDb(self._db.as_admin(), self._loop)
+
+    @property
+    def auth_enabled(self) -> bool:
+        """Whether calls need a token."""
+        return self._db.auth_enabled
+
+    @property
+    def tokens(self) -> AioTokens:
+        """Who may do what; the verbs of :class:`concord_kv.Tokens` as coroutines."""
+        return AioTokens(self)
+
+    async def _holder(self, token: str) -> AioDb:
+        """The handle for a token that single calls name; made beside the loop, for its first use may ask others."""
+        known = self._holders.pop(token, None) if isinstance(token, str) else None
+        if known is None:
+            self._forget_idle_holders()
+            known = self._loop.create_task(self.with_token(token)._open())
+        self._holders[token] = known  # the one that was used last is last
+        try:
+            return await asyncio.shield(known)
+        except Exception:
+            if self._holders.get(token) is known:
+                del self._holders[token]
+            raise
+
+    def _forget_idle_holders(self) -> None:
+        for token, task in list(self._holders.items()):
+            if len(self._holders) < HOLDERS_MAX:
+                return
+            if not task.done():
+                continue
+            if task.cancelled() or task.exception() is not None:  # nobody waited for it any more
+                del self._holders[token]
+            elif not task.result()._queue.in_flight:
+                del self._holders[token]
+                self._closing = self._loop.create_task(task.result().close())
+
+    async def _queue_of(self, token: str) -> _native.Queue:
+        return (await self._holder(token))._queue
+
+    # ---- what the store serves and counts ----
+
+    @property
+    def api_address(self) -> str | None:
+        """Where the HTTP API is served, None when it is not."""
+        return self._db.api_address
+
+    @property
+    def prometheus_address(self) -> str | None:
+        """Where /metrics alone is served, None when it is not."""
+        return self._db.prometheus_address
+
+    def metrics_text(self) -> str:
+        """All metrics in Prometheus text format; see :meth:`concord_kv.Db.metrics_text`."""
+        return self._db.metrics_text()
 
     @property
     def cluster(self) -> AioCluster:
@@ -107,7 +186,11 @@ class AioDb:
 
     # ---- reads: answered at once where this node may, otherwise through the queue; never blocking the loop ----
 
-    async def _record(self, key: Key, consistency: Consistency | None, timeout: float | None) -> Record:
+    async def _record(
+        self, key: Key, consistency: Consistency | None, timeout: float | None, token: str | None = None
+    ) -> Record:
+        if token is not None:
+            return await (await self._holder(token))._record(key, consistency, timeout)
         if self._db._reads_at_once(consistency):
             try:
                 return self._db.get_record(key, consistency=consistency, timeout=MOMENT_S)
@@ -122,8 +205,11 @@ class AioDb:
         *,
         consistency: Consistency | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> Any:
         """Value of a key, or ``default`` when it is missing or has expired."""
+        if token is not None:
+            return await (await self._holder(token)).get(key, default, consistency=consistency, timeout=timeout)
         if self._db._reads_at_once(consistency):
             try:
                 return self._db.get(key, default, consistency=consistency, timeout=MOMENT_S)
@@ -135,36 +221,58 @@ class AioDb:
             return default
 
     async def get_record(
-        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> Record:
         """Value, revision and remaining TTL of a key. Raises NotFoundError."""
-        return await self._record(key, consistency, timeout)
+        return await self._record(key, consistency, timeout, token)
 
     async def get_with_ttl(
-        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> tuple[Any, float | None]:
         """(value, remaining seconds or None). Raises NotFoundError."""
-        record = await self._record(key, consistency, timeout)
+        record = await self._record(key, consistency, timeout, token)
         return record.value, record.ttl
 
     async def ttl(
-        self, key: Key, *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        key: Key,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> float | None:
         """Remaining seconds, None when the key lives for ever. Raises NotFoundError."""
-        return (await self._record(key, consistency, timeout)).ttl
+        return (await self._record(key, consistency, timeout, token)).ttl
 
-    async def contains(self, key: Key) -> bool:
+    async def contains(self, key: Key, *, token: str | None = None) -> bool:
         """Whether a key exists."""
         try:
-            await self._record(key, None, None)
+            await self._record(key, None, None, token)
         except NotFoundError:
             return False
         return True
 
     async def get_many(
-        self, keys: Iterable[Key], *, consistency: Consistency | None = None, timeout: float | None = None
+        self,
+        keys: Iterable[Key],
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
     ) -> dict[Key, Any]:
         """Values of up to 500 keys at one point in time; missing keys are left out."""
+        if token is not None:
+            return await (await self._holder(token)).get_many(keys, consistency=consistency, timeout=timeout)
         wanted = list(keys)
         if self._db._reads_at_once(consistency):
             try:
@@ -180,13 +288,20 @@ class AioDb:
         end: Key | None,
         consistency: Consistency | None,
         kind: int,
+        token: str | None = None,
     ) -> AsyncIterator[Any]:
+        if token is not None:
+            return self._walk_named(token, lambda named: named._walk(prefix, start, end, consistency, kind))
         if self._db._reads_at_once(consistency):
             try:
                 return paced(self._db._scan(prefix, start, end, consistency, kind, MOMENT_S))
             except TimedOutError:
                 pass  # it was so a moment ago
         return self._walk_beside(lambda: self._db._scan(prefix, start, end, consistency, kind))
+
+    async def _walk_named(self, token: str, walk: Callable[[AioDb], AsyncIterator[Any]]) -> AsyncIterator[Any]:
+        async for item in walk(await self._holder(token)):
+            yield item
 
     async def _walk_beside(self, begin: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
         """Walk over an iterator whose beginning and whose steps may wait for other nodes."""
@@ -198,13 +313,15 @@ class AioDb:
             if len(items) < STEPS_A_TURN:
                 return
 
-    async def get_all(self, *, consistency: Consistency | None = None) -> dict[Key, Any]:
+    async def get_all(self, *, consistency: Consistency | None = None, token: str | None = None) -> dict[Key, Any]:
         """Everything at one point in time."""
-        return {key: value async for key, value in self.items(consistency=consistency)}
+        return {key: value async for key, value in self.items(consistency=consistency, token=token)}
 
-    async def get_all_with_ttl(self, *, consistency: Consistency | None = None) -> dict[Key, tuple[Any, float | None]]:
+    async def get_all_with_ttl(
+        self, *, consistency: Consistency | None = None, token: str | None = None
+    ) -> dict[Key, tuple[Any, float | None]]:
         """Everything at one point in time: (value, remaining seconds or None) for each key."""
-        records = self._walk(None, None, None, consistency, _native.RECORDS)
+        records = self._walk(None, None, None, consistency, _native.RECORDS, token)
         return {key: (record.value, record.ttl) async for key, record in records}
 
     def keys(
@@ -214,9 +331,10 @@ class AioDb:
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        token: str | None = None,
     ) -> AsyncIterator[Key]:
         """Walk over the keys as they are now; see :meth:`concord_kv.Db.keys`."""
-        return self._walk(prefix, start, end, consistency, _native.KEYS)
+        return self._walk(prefix, start, end, consistency, _native.KEYS, token)
 
     def items(
         self,
@@ -225,17 +343,18 @@ class AioDb:
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        token: str | None = None,
     ) -> AsyncIterator[tuple[Key, Any]]:
         """Walk over keys and values as they are now; see :meth:`concord_kv.Db.keys`."""
-        return self._walk(prefix, start, end, consistency, _native.ITEMS)
+        return self._walk(prefix, start, end, consistency, _native.ITEMS, token)
 
-    async def status(self) -> dict[str, Any]:
+    async def status(self, *, token: str | None = None) -> dict[str, Any]:
         """What the store is doing."""
-        return await self._beside(self._db.status)
+        return await self._beside(lambda: self._db.status(token=token))
 
-    async def members(self) -> list[dict[str, Any]]:
+    async def members(self, *, token: str | None = None) -> list[dict[str, Any]]:
         """Members of the cluster."""
-        return await self._beside(self._db.members)
+        return await self._beside(lambda: self._db.members(token=token))
 
     # ---- writes: handed over at once, answered through the queue ----
 
@@ -247,15 +366,21 @@ class AioDb:
         *,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store a value. Without a TTL (seconds) an old TTL of the key is removed."""
-        await self._queue.put(key, value, ttl, compress=compress, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.put(key, value, ttl, compress=compress, timeout=timeout)
 
-    async def put_with_ttl(self, key: Key, value: Any, ttl: float) -> None:
+    async def put_with_ttl(
+        self, key: Key, value: Any, ttl: float, *, timeout: float | None = None, token: str | None = None
+    ) -> None:
         """Store a value that lives for ``ttl`` seconds."""
+        queue = self._queue if token is None else await self._queue_of(token)
         if ttl is None:
+            await self._judge(token, key)
             raise InvalidTtlError("put_with_ttl needs a TTL; use put without")
-        await self._queue.put(key, value, ttl)
+        await queue.put(key, value, ttl, timeout=timeout)
 
     async def put_new(
         self,
@@ -265,9 +390,11 @@ class AioDb:
         *,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store a value if the key does not exist. Raises AlreadyExistsError."""
-        await self._queue.put_new(key, value, ttl, compress=compress, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.put_new(key, value, ttl, compress=compress, timeout=timeout)
 
     async def put_if(
         self,
@@ -280,22 +407,29 @@ class AioDb:
         ttl: float | None = None,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store a value if a condition holds; see :meth:`concord_kv.Db.put_if`. The function may be a coroutine's."""
         options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout}
-        native = native_condition(expected, condition, revision)
+        queue = self._queue if token is None else await self._queue_of(token)
+        try:
+            native = native_condition(expected, condition, revision)
+        except ConcordError:
+            await self._judge(token, key)
+            raise
         if native or condition is None:
-            return await self._queue.put_if(key, value, **native, **options)
+            return await queue.put_if(key, value, **native, **options)
         while True:
-            seen = await self._approved(key, condition)
+            seen = await self._approved(key, condition, token)
             try:
-                return await self._queue.put_if(key, value, revision=seen, **options)
+                return await queue.put_if(key, value, revision=seen, **options)
             except ConditionFailedError:
                 continue
 
-    async def delete(self, key: Key, *, timeout: float | None = None) -> None:
+    async def delete(self, key: Key, *, timeout: float | None = None, token: str | None = None) -> None:
         """Remove a key; a missing one is fine."""
-        await self._queue.delete(key, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.delete(key, timeout=timeout)
 
     async def delete_if(
         self,
@@ -305,21 +439,31 @@ class AioDb:
         condition: Callable[[Any], object] | None = None,
         revision: int | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Remove a key if a condition holds; see :meth:`concord_kv.Db.put_if`."""
-        native = native_condition(expected, condition, revision)
+        queue = self._queue if token is None else await self._queue_of(token)
+        try:
+            native = native_condition(expected, condition, revision)
+        except ConcordError:
+            await self._judge(token, key)
+            raise
         if native or condition is None:
-            return await self._queue.delete_if(key, **native, timeout=timeout)
+            return await queue.delete_if(key, **native, timeout=timeout)
         while True:
-            seen = await self._approved(key, condition)
+            seen = await self._approved(key, condition, token)
             try:
-                return await self._queue.delete_if(key, revision=seen, timeout=timeout)
+                return await queue.delete_if(key, revision=seen, timeout=timeout)
             except ConditionFailedError:
                 continue
 
-    async def _approved(self, key: Key, condition: Callable[[Any], object]) -> int:
+    async def _judge(self, token: str | None, key: Key | None) -> None:
+        """Raise what the token says of a write, which goes before what else is wrong with it."""
+        await self._beside(lambda: self._db._authorize(token, _native.SCOPE_WRITE, key))
+
+    async def _approved(self, key: Key, condition: Callable[[Any], object], token: str | None) -> int:
         """Revision of the record that the condition accepts."""
-        record = await self._record(key, None, None)
+        record = await self._record(key, None, None, token)
         verdict = condition(record.value)
         if inspect.isawaitable(verdict):
             verdict = await verdict
@@ -335,13 +479,16 @@ class AioDb:
         initial: int = 0,
         ttl: float | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> int:
         """Add to an integer atomically and answer the sum; a missing key counts as ``initial`` first."""
-        return await self._queue.increment(key, by, initial=initial, ttl=ttl, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        return await queue.increment(key, by, initial=initial, ttl=ttl, timeout=timeout)
 
-    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None) -> None:
+    async def touch(self, key: Key, ttl: float, *, timeout: float | None = None, token: str | None = None) -> None:
         """Make the remaining lifetime of an existing key ``ttl`` seconds. Raises NotFoundError."""
-        await self._queue.touch(key, ttl, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.touch(key, ttl, timeout=timeout)
 
     async def put_many(
         self,
@@ -350,27 +497,46 @@ class AioDb:
         ttl: float | None = None,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."""
-        await self._queue.put_many(items, ttl=ttl, compress=compress, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.put_many(items, ttl=ttl, compress=compress, timeout=timeout)
 
-    async def put_many_with_ttl(self, items: Mapping[Any, Any] | Iterable[tuple[Key, Any]], ttl: float) -> None:
+    async def put_many_with_ttl(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Key, Any]],
+        ttl: float,
+        *,
+        compress: bool | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
+    ) -> None:
         """Store up to 500 records that live for ``ttl`` seconds, all or none."""
-        await self._queue.put_many(pairs_with_ttl(items, ttl))
+        queue = self._queue if token is None else await self._queue_of(token)
+        try:
+            triples = pairs_with_ttl(items, ttl)
+        except ConcordError:
+            await self._judge(token, None)
+            raise
+        await queue.put_many(triples, compress=compress, timeout=timeout)
 
-    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None) -> None:
+    async def delete_many(self, keys: Iterable[Key], *, timeout: float | None = None, token: str | None = None) -> None:
         """Remove up to 500 keys, all or none."""
-        await self._queue.delete_many(keys, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        await queue.delete_many(keys, timeout=timeout)
 
     async def touch_many(
         self,
         items: Mapping[Any, float] | Iterable[tuple[Key, float]],
         *,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> dict[Key, bool]:
         """Set the remaining lifetimes of up to 500 keys; for each whether it existed."""
         listed = touch_items(items)
-        found = await self._queue.touch_many(listed, timeout=timeout)
+        queue = self._queue if token is None else await self._queue_of(token)
+        found = await queue.touch_many(listed, timeout=timeout)
         return {key: existed for (key, _), existed in zip(listed, found, strict=True)}
 
 
@@ -504,8 +670,9 @@ def open(
 
 
 def connect(
-    addresses: Iterable[str] | str,
+    addresses: Iterable[str] | str | None = None,
     *,
+    data_dir: Path | None = None,
     cookie: str | None = None,
     token: str | None = None,
     tls: Tls | None = None,
@@ -516,8 +683,8 @@ def connect(
 
     ``async with aio.connect("10.0.0.1:7400,10.0.0.2:7400", cookie=secret) as db:`` or ``db = await aio.connect(...)``.
     """
-    options |= {"cookie": cookie, "token": token, "tls": tls, "timeout": timeout}
+    options |= {"data_dir": data_dir, "cookie": cookie, "token": token, "tls": tls, "timeout": timeout}
     return Opening(lambda: db_connect(addresses, **options))
 
 
-__all__ = ["AioCluster", "AioDb", "connect", "open"]
+__all__ = ["AioCluster", "AioDb", "AioTokens", "connect", "open"]

@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 from concord_kv import _native
 from concord_kv.cluster import Cluster, interruptible
 from concord_kv.errors import (
+    ConcordError,
     ConditionFailedError,
     ConflictingConditionsError,
     InvalidConditionError,
@@ -24,7 +25,8 @@ from concord_kv.errors import (
     MissingConditionError,
     NotFoundError,
 )
-from concord_kv.options import ClusterOptions, Consistency, Durability, Path, Tls, native_client, native_options
+from concord_kv.options import Consistency, Durability, Path, Tls, native_client, native_options
+from concord_kv.tokens import Tokens
 from concord_kv.values import ABSENT, Absent, Record
 
 Key = str | bytes
@@ -82,56 +84,12 @@ class Db(_native.Store):
     gets a :class:`ClosedError` and opens its own, after the fork.
     """
 
-    def __new__(
-        cls,
-        path: Path | None = None,
-        *,
-        durability: Durability | None = None,
-        interval_ms: int | None = None,
-        default_consistency: Consistency | None = None,
-        compression: Literal["zlib", "gzip", False] | None = None,
-        compression_level: int | None = None,
-        compression_threshold_bytes: int | None = None,
-        value_bytes_max: int | None = None,
-        expiry_interval_ms: int | None = None,
-        snapshot_log_bytes: int | None = None,
-        listen: str | None = None,
-        advertise: str | None = None,
-        name: str | None = None,
-        seeds: Iterable[str] | str | None = None,
-        bootstrap_expect: int | None = None,
-        cookie: str | None = None,
-        multicast: bool | str | None = None,
-        tls: Tls | None = None,
-        election_timeout_ms: int | None = None,
-        promote: bool | None = None,
-    ) -> Db:
+    _owner: Db | None = None
+    """The store that this handle was made of, which must not be closed before it; None in that store itself."""
+
+    def __new__(cls, path: Path | None = None, **options: Any) -> Db:
         """Open a store; see :func:`concord_kv.open`."""
-        options = native_options(
-            path,
-            durability,
-            interval_ms,
-            default_consistency,
-            compression,
-            compression_level,
-            compression_threshold_bytes,
-            value_bytes_max,
-            expiry_interval_ms,
-            snapshot_log_bytes,
-            ClusterOptions(
-                listen=listen,
-                advertise=advertise,
-                name=name,
-                seeds=seeds,
-                bootstrap_expect=bootstrap_expect,
-                cookie=cookie,
-                multicast=multicast,
-                tls=tls,
-                election_timeout_ms=election_timeout_ms,
-                promote=promote,
-            ),
-        )
-        self = super().__new__(cls, **options)
+        self = super().__new__(cls, **native_options(path, **options))
         _open_stores.add(self)
         return self
 
@@ -155,6 +113,58 @@ class Db(_native.Store):
         """Who the members are and who leads; see :class:`concord_kv.Cluster`."""
         return Cluster(self)
 
+    @property
+    def closed(self) -> bool:
+        """Whether this was closed, or its store (or belongs to the parent of a fork)."""
+        return super().closed or (self._owner is not None and self._owner.closed)
+
+    def with_token(self, token: str) -> Db:
+        """The same store for the holder of a token: what is done through the handle is done in its name.
+
+        It must be allowed to the token: ForbiddenError otherwise, UnauthorizedError once it was revoked or has expired;
+        also where ``auth_enabled`` is off. Closing the handle leaves the store open; closing the store closes it too.
+        For a single call pass ``token=``.
+
+        ``with db.with_token("sk_concord_...") as app: app.put("app:a", 1)``
+
+        Raises UnauthorizedError for a token that is malformed, unknown, expired or revoked. Takes microseconds; a
+        member of a cluster that does not know the token waits up to half a second, a client connects with it.
+        """
+        if not self._is_client:
+            return self._handle(self._with_token(token))
+        return self._handle(interruptible(lambda: self._with_token(token), Db.close))
+
+    def as_admin(self) -> Db:
+        """The same store with every right, for the program that holds it; closing it is as with :meth:`with_token`.
+
+        With ``auth_enabled`` this is the way to the first token. A client has the rights of its connection.
+        """
+        return self._handle(self._as_admin())
+
+    def _handle(self, made: Db) -> Db:
+        made._owner = self._owner or self
+        return made
+
+    @property
+    def auth_enabled(self) -> bool:
+        """Whether calls need a token; False for a client, whose connection has proved what it may do."""
+        return self._auth_enabled()
+
+    @property
+    def tokens(self) -> Tokens:
+        """Who may do what; see :class:`concord_kv.Tokens`."""
+        return Tokens(self)
+
+    @property
+    def api_address(self) -> str | None:
+        """Where the HTTP API, the console and /metrics are served, as ``"127.0.0.1:4000"``; None when they are not."""
+        return self._api_address() or None
+
+    @property
+    def prometheus_address(self) -> str | None:
+        """Where /metrics alone is served; None when it is not."""
+        return self._prometheus_address() or None
+
     def _delete_item(self, key: Key) -> None:
         """``del db[key]``: removes exactly the record that it saw, so that a missing key is a KeyError."""
         while True:
@@ -175,6 +185,7 @@ class Db(_native.Store):
         ttl: float | None = None,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store a value if a condition holds, check and write being one atomic step.
 
@@ -186,12 +197,16 @@ class Db(_native.Store):
         Raises ConditionFailedError, NotFoundError, AlreadyExistsError (with ABSENT), MissingConditionError,
         ConflictingConditionsError, InvalidConditionError.
         """
-        options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout}
-        native = native_condition(expected, condition, revision)
+        options: dict[str, Any] = {"ttl": ttl, "compress": compress, "timeout": timeout, "token": token}
+        try:
+            native = native_condition(expected, condition, revision)
+        except ConcordError:
+            self._authorize(token, _native.SCOPE_WRITE, key)
+            raise
         if native or condition is None:
             return super().put_if(key, value, **native, **options)
         while True:
-            seen = self._approved(key, condition)
+            seen = self._approved(key, condition, token)
             try:
                 return super().put_if(key, value, revision=seen, **options)
             except ConditionFailedError:
@@ -205,30 +220,38 @@ class Db(_native.Store):
         condition: Callable[[Any], object] | None = None,
         revision: int | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Remove a key if a condition holds; conditions and errors as in :meth:`put_if`."""
-        native = native_condition(expected, condition, revision)
+        try:
+            native = native_condition(expected, condition, revision)
+        except ConcordError:
+            self._authorize(token, _native.SCOPE_WRITE, key)
+            raise
         if native or condition is None:
-            return super().delete_if(key, **native, timeout=timeout)
+            return super().delete_if(key, **native, timeout=timeout, token=token)
         while True:
-            seen = self._approved(key, condition)
+            seen = self._approved(key, condition, token)
             try:
-                return super().delete_if(key, revision=seen, timeout=timeout)
+                return super().delete_if(key, revision=seen, timeout=timeout, token=token)
             except ConditionFailedError:
                 continue
 
-    def _approved(self, key: Key, condition: Callable[[Any], object]) -> int:
+    def _approved(self, key: Key, condition: Callable[[Any], object], token: str | None) -> int:
         """Revision of the record that the condition accepts."""
-        record = self.get_record(key)
+        record = self.get_record(key, token=token)
         if not condition(record.value):
             raise ConditionFailedError("the condition does not hold for the current value")
         return record.revision
 
-    def put_with_ttl(self, key: Key, value: Any, ttl: float, *, timeout: float | None = None) -> None:
+    def put_with_ttl(
+        self, key: Key, value: Any, ttl: float, *, timeout: float | None = None, token: str | None = None
+    ) -> None:
         """Store a value that lives for ``ttl`` seconds."""
         if ttl is None:
+            self._authorize(token, _native.SCOPE_WRITE, key)
             raise InvalidTtlError("put_with_ttl needs a TTL; use put without")
-        self.put(key, value, ttl, timeout=timeout)
+        self.put(key, value, ttl, timeout=timeout, token=token)
 
     def put_many_with_ttl(
         self,
@@ -237,19 +260,26 @@ class Db(_native.Store):
         *,
         compress: bool | None = None,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> None:
         """Store up to 500 records that live for ``ttl`` seconds, all or none."""
-        self.put_many(pairs_with_ttl(items, ttl), compress=compress, timeout=timeout)
+        try:
+            triples = pairs_with_ttl(items, ttl)
+        except ConcordError:
+            self._authorize(token, _native.SCOPE_WRITE, None)
+            raise
+        self.put_many(triples, compress=compress, timeout=timeout, token=token)
 
     def touch_many(
         self,
         items: Mapping[Any, float] | Iterable[tuple[Key, float]],
         *,
         timeout: float | None = None,
+        token: str | None = None,
     ) -> dict[Key, bool]:
         """Set the remaining lifetimes of up to 500 keys; for each whether it existed."""
         listed = touch_items(items)
-        found = super().touch_many(listed, timeout=timeout)
+        found = super().touch_many(listed, timeout=timeout, token=token)
         return {key: existed for (key, _), existed in zip(listed, found, strict=True)}
 
     def keys(
@@ -259,13 +289,15 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        token: str | None = None,
     ) -> Iterator[Key]:
         """Walk over the keys as they are now, in the order of their bytes; writes go on meanwhile and are not seen.
 
         ``prefix``: only keys that begin with it. ``start``: from this key on. ``end``: up to, but not including it.
-        Keys that are UTF-8 come as str, others as bytes.
+        Keys that are UTF-8 come as str, others as bytes. A ``token`` that reaches only some keys needs a walk within
+        one of its prefixes.
         """
-        return self._scan(prefix, start, end, consistency, _native.KEYS)
+        return self._scan(prefix, start, end, consistency, _native.KEYS, None, token)
 
     def items(
         self,
@@ -274,9 +306,10 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        token: str | None = None,
     ) -> Iterator[tuple[Key, Any]]:
         """Walk over keys and values; see :meth:`keys`."""
-        return self._scan(prefix, start, end, consistency, _native.ITEMS)
+        return self._scan(prefix, start, end, consistency, _native.ITEMS, None, token)
 
     def records(
         self,
@@ -285,29 +318,39 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        token: str | None = None,
     ) -> Iterator[tuple[Key, Record]]:
         """Walk over keys and records (value, revision, ttl); see :meth:`keys`."""
-        return self._scan(prefix, start, end, consistency, _native.RECORDS)
+        return self._scan(prefix, start, end, consistency, _native.RECORDS, None, token)
 
-    def values(self) -> Iterator[Any]:
+    def values(self, *, token: str | None = None) -> Iterator[Any]:
         """Walk over the values, in the order of their keys."""
-        return (value for _, value in self.items())
+        return (value for _, value in self.items(token=token))
 
-    def get_all(self, *, consistency: Consistency | None = None) -> dict[Key, Any]:
+    def get_all(self, *, consistency: Consistency | None = None, token: str | None = None) -> dict[Key, Any]:
         """Everything at one point in time."""
-        return dict(self.items(consistency=consistency))
+        return dict(self.items(consistency=consistency, token=token))
 
-    def get_all_with_ttl(self, *, consistency: Consistency | None = None) -> dict[Key, tuple[Any, float | None]]:
+    def get_all_with_ttl(
+        self, *, consistency: Consistency | None = None, token: str | None = None
+    ) -> dict[Key, tuple[Any, float | None]]:
         """Everything at one point in time: (value, remaining seconds or None) for each key."""
-        return {key: (record.value, record.ttl) for key, record in self.records(consistency=consistency)}
+        records = self.records(consistency=consistency, token=token)
+        return {key: (record.value, record.ttl) for key, record in records}
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *, token: str | None = None) -> dict[str, Any]:
         """What the store is doing: ``cluster`` (state, ready, leader, ...), ``storage`` (size, memory), ``node``."""
+        if token is not None:
+            with self.with_token(token) as named:
+                return named.status()
         status: dict[str, Any] = json.loads(self._status_json())
         return status
 
-    def members(self) -> builtins.list[dict[str, Any]]:
+    def members(self, *, token: str | None = None) -> builtins.list[dict[str, Any]]:
         """Members of the cluster; see :meth:`concord_kv.Cluster.members`."""
+        if token is not None:
+            with self.with_token(token) as named:
+                return named.members()
         members: builtins.list[dict[str, Any]] = json.loads(self._members_json())
         return members
 
@@ -334,6 +377,19 @@ def open(
     tls: Tls | None = None,
     election_timeout_ms: int | None = None,
     promote: bool | None = None,
+    auth_enabled: bool | None = None,
+    api_port: int | Literal[False] | None = None,
+    api_ip: str | None = None,
+    prometheus_port: int | Literal[False] | None = None,
+    api_tls_certificate: Path | None = None,
+    api_tls_private_key: Path | None = None,
+    api_body_bytes_max: int | None = None,
+    api_connections_max: int | None = None,
+    allow_open: bool | None = None,
+    local_socket: bool | None = None,
+    telemetry_enabled: bool | None = None,
+    hot_keys: bool | None = None,
+    metrics_keys: bool | None = None,
 ) -> Db:
     """Open a store and wait until it has recovered.
 
@@ -359,8 +415,28 @@ def open(
 
     ``open("dir", listen="10.0.0.1:7400", seeds=["10.0.0.2:7400", "10.0.0.3:7400"], bootstrap_expect=3, cookie=secret)``
 
+    ``auth_enabled``: True makes every call need a token (or CONCORD_AUTH_ENABLED; else False), see
+    :meth:`Db.with_token`; ``db.as_admin().tokens.create`` makes the first one.
+
+    What the store serves over HTTP until it is closed, nothing by default:
+
+    ``api_port``: the API, the console and /metrics (or CONCORD_API_PORT); 0 takes any, see ``db.api_address``; False is
+    none, whatever the environment says. ``prometheus_port``: /metrics alone, in the same way (or
+    CONCORD_PROMETHEUS_PORT). ``api_ip``: of both (or CONCORD_API_IP; else ``"127.0.0.1"``).
+    ``api_tls_certificate`` and ``api_tls_private_key``: PEM files (or CONCORD_API_TLS_CERTIFICATE and _PRIVATE_KEY).
+    ``api_body_bytes_max``: largest request, 1,024 bytes to 64 MiB (8 MiB). ``api_connections_max``: at once, 1 to
+    65,536 (1,024). ``allow_open``: True serves addresses other than loopback without tokens, which is refused
+    otherwise.
+
+    ``local_socket``: False serves no programs of the same user through ``concord.sock`` in the directory (or
+    CONCORD_LOCAL_SOCKET). ``telemetry_enabled``: False counts nothing for :meth:`Db.metrics_text` (or
+    CONCORD_TELEMETRY_ENABLED). ``hot_keys``: False looks for no keys that are used most (or CONCORD_HOT_KEYS).
+    ``metrics_keys``: True shows those as they are and not as salted hashes (or CONCORD_METRICS_KEYS).
+
+    ``open("dir", auth_enabled=True, api_port=4000, prometheus_port=9568)``
+
     Raises LockedError when the directory is open already, CorruptError when what it holds is damaged, IoError,
-    InvalidConfigError. Blocks while the log is read.
+    InvalidConfigError, also for an HTTP address that is taken. Blocks while the log is read.
     """
     return Db(
         path,
@@ -383,12 +459,26 @@ def open(
         tls=tls,
         election_timeout_ms=election_timeout_ms,
         promote=promote,
+        auth_enabled=auth_enabled,
+        api_port=api_port,
+        api_ip=api_ip,
+        prometheus_port=prometheus_port,
+        api_tls_certificate=api_tls_certificate,
+        api_tls_private_key=api_tls_private_key,
+        api_body_bytes_max=api_body_bytes_max,
+        api_connections_max=api_connections_max,
+        allow_open=allow_open,
+        local_socket=local_socket,
+        telemetry_enabled=telemetry_enabled,
+        hot_keys=hot_keys,
+        metrics_keys=metrics_keys,
     )
 
 
 def connect(
-    addresses: Iterable[str] | str,
+    addresses: Iterable[str] | str | None = None,
     *,
+    data_dir: Path | None = None,
     cookie: str | None = None,
     token: str | None = None,
     tls: Tls | None = None,
@@ -402,17 +492,24 @@ def connect(
 
     ``addresses``: ``"host:port,host:port"`` or a list of some members; the others are learned from them. It follows
     the leader, survives fail-over and spreads eventual reads over the members.
-    ``cookie``: the cluster's secret (or the environment's CONCORD_COOKIE). ``token``: not in this release.
+    ``token``: what it allows is what the client may do (or the environment's CONCORD_TOKEN). ``cookie``: instead of it
+    the cluster's secret, which may do everything (or CONCORD_COOKIE). Neither is ever sent.
     ``tls``: a :class:`Tls` (or CONCORD_TLS_CERTIFICATE, _PRIVATE_KEY and _AUTHORITY). ``timeout``: seconds until the
     first member has to answer, at most 600 (5). The others are as in :func:`open`.
 
     ``with concord_kv.connect("10.0.0.1:7400,10.0.0.2:7400", cookie=secret) as db: db.put("a", 1)``
 
+    ``data_dir`` instead of addresses: the store that another program of the same user, or this one, has open in that
+    directory on this machine. It gives every right; no cookie and no token is used, and the environment is not looked
+    at. ``with concord_kv.connect(data_dir="data") as db: ...``
+
     A server that forks its workers connects in each of them, after the fork. Raises UnauthorizedError when the cookie
-    is another, TimedOutError when nobody answers, InvalidConfigError.
+    is another or the token is not valid, TimedOutError when nobody answers, NoprocError when no store is open in
+    ``data_dir``, InvalidConfigError.
     """
     options = native_client(
         addresses,
+        data_dir,
         cookie,
         token,
         tls,

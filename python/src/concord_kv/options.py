@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict
 
-from concord_kv.errors import InvalidConfigError
+from concord_kv.errors import InvalidConfigError, UnauthorizedError
 
 Consistency = Literal["eventual", "leader", "strong"]
 """How fresh a read must be; on a single node all three are the same local read."""
@@ -22,6 +22,10 @@ CONSISTENCIES = {None: 0, "eventual": 1, "leader": 2, "strong": 3}
 COMPRESSIONS = {None: 0, False: 1, "zlib": 2, "gzip": 3}
 
 INTERVAL_MS_DEFAULT = 100
+
+SWITCHES = {None: 0, True: 1, False: 2}
+PORT_ANY, PORT_NONE = -1, -2
+"""Any port that is free; not served, whatever the environment says."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,29 @@ class ClusterOptions(TypedDict, total=False):
     promote: bool | None
 
 
+class HttpOptions(TypedDict, total=False):
+    """What a store serves over HTTP; :func:`concord_kv.open` says what each means."""
+
+    api_port: int | Literal[False] | None
+    api_ip: str | None
+    prometheus_port: int | Literal[False] | None
+    api_tls_certificate: Path | None
+    api_tls_private_key: Path | None
+    api_body_bytes_max: int | None
+    api_connections_max: int | None
+    allow_open: bool | None
+
+
+class SwitchOptions(TypedDict, total=False):
+    """What is on or off; None is as the environment says, else as it is by default."""
+
+    auth_enabled: bool | None
+    local_socket: bool | None
+    telemetry_enabled: bool | None
+    hot_keys: bool | None
+    metrics_keys: bool | None
+
+
 class NativeOptions(TypedDict):
     """What ``_native.Store`` takes; 0 means the default."""
 
@@ -68,22 +95,34 @@ class NativeOptions(TypedDict):
     expiry_interval_ms: int
     snapshot_log_bytes: int
     cluster: tuple[Any, ...] | None
+    http: tuple[Any, ...] | None
+    switches: tuple[int, ...]
 
 
 def native_options(
     path: Path | None,
-    durability: Durability | None,
-    interval_ms: int | None,
-    default_consistency: Consistency | None,
-    compression: Literal["zlib", "gzip", False] | None,
-    compression_level: int | None,
-    compression_threshold_bytes: int | None,
-    value_bytes_max: int | None,
-    expiry_interval_ms: int | None,
-    snapshot_log_bytes: int | None,
-    cluster: ClusterOptions,
+    *,
+    durability: Durability | None = None,
+    interval_ms: int | None = None,
+    default_consistency: Consistency | None = None,
+    compression: Literal["zlib", "gzip", False] | None = None,
+    compression_level: int | None = None,
+    compression_threshold_bytes: int | None = None,
+    value_bytes_max: int | None = None,
+    expiry_interval_ms: int | None = None,
+    snapshot_log_bytes: int | None = None,
+    **others: Any,
 ) -> NativeOptions:
-    """Check options and number them. Wrong types raise TypeError, wrong values InvalidConfigError."""
+    """Check options and number them. Wrong types raise TypeError, wrong values InvalidConfigError.
+
+    The others are those of :class:`ClusterOptions`, :class:`HttpOptions` and :class:`SwitchOptions`.
+    """
+    cluster, http, switches = (
+        {name: others.pop(name) for name in kind.__annotations__ if name in others}
+        for kind in (ClusterOptions, HttpOptions, SwitchOptions)
+    )
+    if others:
+        raise TypeError(f"open() got an unexpected keyword argument {next(iter(others))!r}")
     if interval_ms is not None and durability != "interval":
         raise InvalidConfigError('interval_ms goes with durability="interval"')
     if durability == "interval" and interval_ms is None:
@@ -100,10 +139,52 @@ def native_options(
         "expiry_interval_ms": positive("expiry_interval_ms", expiry_interval_ms),
         "snapshot_log_bytes": positive("snapshot_log_bytes", snapshot_log_bytes),
         "cluster": native_cluster(cluster),
+        "http": native_http(http),
+        "switches": tuple(SWITCHES[flag(name, switches.get(name))] for name in SwitchOptions.__annotations__),
     }
 
 
-def native_cluster(given: ClusterOptions) -> tuple[Any, ...] | None:
+def native_http(given: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """Options of HTTP as the extension takes them; None when none is given."""
+    if all(value is None for value in given.values()):
+        return None
+    certificate, private_key = (given.get(name) for name in ("api_tls_certificate", "api_tls_private_key"))
+    if (certificate is None) != (private_key is None):
+        raise InvalidConfigError("api_tls_certificate and api_tls_private_key go together")
+    return (
+        optional_text("api_ip", given.get("api_ip")),
+        port("api_port", given.get("api_port")),
+        port("prometheus_port", given.get("prometheus_port")),
+        None if certificate is None else pem("api_tls_certificate", certificate),
+        None if private_key is None else pem("api_tls_private_key", private_key),
+        positive("api_body_bytes_max", given.get("api_body_bytes_max")),
+        positive("api_connections_max", given.get("api_connections_max")),
+        bool(flag("allow_open", given.get("allow_open"))),
+    )
+
+
+def port(name: str, given: int | Literal[False] | None) -> int:
+    """A port as the extension takes it: 0 is any here, False none, None what the environment says."""
+    if given is None:
+        return 0
+    if given is False:
+        return PORT_NONE
+    if not isinstance(given, int) or isinstance(given, bool):
+        raise TypeError(f"{name} is an int or False, not {type(given).__name__}")
+    if not 0 <= given < 2**16:
+        raise InvalidConfigError(f"{name} is 0 to 65535, not {given}")
+    return given or PORT_ANY
+
+
+def pem(name: str, path: Path) -> bytes:
+    """Path of a PEM file."""
+    encoded = os.fsencode(path)
+    if not encoded or b"\0" in encoded:
+        raise InvalidConfigError(f"{name} is the path of a PEM file")
+    return encoded
+
+
+def native_cluster(given: Mapping[str, Any]) -> tuple[Any, ...] | None:
     """Options of a member as the extension takes them; None when none is given."""
     if all(value is None for value in given.values()):
         return None
@@ -128,7 +209,8 @@ def native_cluster(given: ClusterOptions) -> tuple[Any, ...] | None:
 
 
 def native_client(
-    members: Iterable[str] | str,
+    members: Iterable[str] | str | None,
+    data_dir: Path | None,
     cookie: str | None,
     token: str | None,
     tls: Tls | None,
@@ -139,15 +221,17 @@ def native_client(
     compression_threshold_bytes: int | None,
 ) -> tuple[Any, ...]:
     """Options of a client as the extension takes them."""
-    if token is not None:
-        raise InvalidConfigError("this release has no tokens yet; pass cookie=")
+    if (members is None) == (data_dir is None):
+        raise InvalidConfigError("name members as host:port, or the data_dir of an open store, and not both")
     if timeout is not None and (not isinstance(timeout, (int, float)) or isinstance(timeout, bool)):
         raise TypeError(f"a timeout is seconds as int or float, not {type(timeout).__name__}")
     if timeout is not None and not 0.001 <= timeout <= 600:
         raise InvalidConfigError("the timeout of a connection is 0.001 to 600 seconds")
     return (
         addresses("addresses", members),
+        None if data_dir is None else directory(data_dir),
         optional_text("cookie", cookie),
+        None if token is None else token_text(token),
         *native_tls(tls),
         one_of("default_consistency", default_consistency, CONSISTENCIES),
         one_of("compression", compression, COMPRESSIONS),
@@ -155,6 +239,16 @@ def native_client(
         positive("compression_threshold_bytes", compression_threshold_bytes),
         0 if timeout is None else round(timeout * 1000),
     )
+
+
+def token_text(token: object) -> bytes:
+    """A token of a client. One that is none is refused here: left out it would mean the cookie of the environment."""
+    if not isinstance(token, str):
+        raise TypeError(f"a token is a str, not {type(token).__name__}")
+    encoded = token.encode(errors="replace")
+    if not encoded or b"\0" in encoded:
+        raise UnauthorizedError("this is no token: it was mistyped or cut off")
+    return encoded
 
 
 def native_tls(tls: Tls | None) -> tuple[bytes | None, bytes | None, bytes | None, bool]:
