@@ -14,13 +14,14 @@ const WRITES: usize = 250;
 /// Turns are short and many, so that a machine that is busy with other things slows both alike; the median of the turns counts.
 pub fn run() {
     let stores = [true, false].map(open);
-    let keys = keys();
+    // What is read stays as it is.
+    let (keys, counters) = (keys(), names("counter"));
     let mut reads = [Vec::new(), Vec::new()];
     let mut writes = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         for turn in [round % 2, 1 - round % 2] {
             reads[turn].push(read(&stores[turn], &keys, READS));
-            writes[turn].push(write(&stores[turn], &keys, WRITES));
+            writes[turn].push(write(&stores[turn], &counters, WRITES));
         }
     }
     let [on, off] = reads.map(median);
@@ -45,7 +46,11 @@ fn open(is_on: bool) -> Concord {
 }
 
 fn keys() -> Vec<String> {
-    (0..KEYS).map(|n| format!("user:{n:06}")).collect()
+    names("user")
+}
+
+fn names(kind: &str) -> Vec<String> {
+    (0..KEYS).map(|n| format!("{kind}:{n:06}")).collect()
 }
 
 /// Nanoseconds a read.

@@ -99,7 +99,14 @@ impl History {
     fn finish(&self, call: usize, outcome: Outcome) {
         let mut state = self.state();
         let returned = state.instant();
+        let can_expire_early = state.can_expire_early;
         let operation = &mut state.operations[call];
+        // By whose clock? Until the removal is committed a leader whose clock is behind may see the record again.
+        let is_by_clock = can_expire_early && operation.key.starts_with('t') && operation.action == Action::Read;
+        let outcome = match outcome {
+            Outcome::Ok(Answer::Missing) if is_by_clock => Outcome::Unknown,
+            outcome => outcome,
+        };
         (operation.returned, operation.outcome) = (returned, outcome);
     }
 
