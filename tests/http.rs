@@ -20,3 +20,5 @@ mod several;
 mod tls;
 #[path = "http/tokens.rs"]
 mod tokens;
+#[path = "cluster/until.rs"]
+mod until;

@@ -1,5 +1,8 @@
 //! Members: three stores in one process are one store.
 
+#[path = "cluster/until.rs"]
+mod until;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
@@ -8,6 +11,7 @@ use concord_kv::{
     ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, PutOptions,
     ReadOptions, Value,
 };
+use until::until;
 
 const COOKIE: &str = "a secret of this test";
 
@@ -64,18 +68,6 @@ impl Trio {
 
 fn leader_of(nodes: &[Concord]) -> usize {
     until("one of them leads", || nodes.iter().position(|node| node.kv().reads_at_once(&ReadOptions::default())))
-}
-
-/// Asks again until there is an answer; for what no event tells from outside.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 fn converge(nodes: &[Concord]) {

@@ -2,6 +2,8 @@
 
 #[path = "tokens/cluster.rs"]
 mod cluster;
+#[path = "cluster/until.rs"]
+mod until;
 #[path = "tokens/verbs.rs"]
 mod verbs;
 

@@ -1,11 +1,10 @@
 //! Members: a cluster of three over HTTP: any member answers, and administrators change who belongs to it.
 
-use std::time::{Duration, Instant};
-
 use concord_kv::{ClusterConfig, Config};
 use serde_json::{Value, json};
 
 use crate::client::{Server, server, server_with};
+use crate::until::until;
 
 const COOKIE: &str = "a secret of this test";
 
@@ -25,18 +24,6 @@ fn member(name: &str, expect: usize, seeds: &[String]) -> Server {
 
 fn cluster_address(server: &Server) -> String {
     server.db.status().expect("a status").raft.address
-}
-
-/// Asks again until there is an answer; for what no event tells from outside.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn members(server: &Server) -> Vec<Value> {

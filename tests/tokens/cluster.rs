@@ -1,11 +1,10 @@
 //! Cluster: tokens on three members, and clients that connect with one.
 
-use std::time::{Duration, Instant};
-
 use concord_kv::{ClientConfig, ClusterConfig, Concord, Config, Consistency, ErrorKind, Member, ReadOptions};
 
 use super::verbs::check_matrix;
 use super::{ADMIN, BOTH, READ, create, token};
+use crate::until::until;
 
 const COOKIE: &str = "a secret of this test";
 
@@ -46,18 +45,6 @@ impl Trio {
     fn leader(&self) -> usize {
         let leads = |node: &Concord| node.as_admin().kv().reads_at_once(&ReadOptions::default());
         until("one of them leads", || self.nodes.iter().position(leads))
-    }
-}
-
-/// Asks again until there is an answer; for what no event tells from outside.
-fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
