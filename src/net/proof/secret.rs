@@ -3,6 +3,7 @@
 use std::fmt;
 
 use hmac::{Hmac, Mac};
+use pbkdf2::pbkdf2_hmac_array;
 use sha2::Sha256;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -72,19 +73,7 @@ pub(super) fn keyed(key: &[u8]) -> Hmac<Sha256> {
 }
 
 fn derive(password: &[u8], salt: &[u8], rounds: u32) -> [u8; 32] {
-    let key = keyed(password);
-    let sum = |parts: &[&[u8]]| -> [u8; 32] {
-        let mut digest = key.clone();
-        parts.iter().for_each(|part| digest.update(part));
-        digest.finalize().into_bytes().into()
-    };
-    let mut last = sum(&[salt, &1u32.to_be_bytes()]);
-    let mut all = last;
-    for _ in 1..rounds {
-        last = sum(&[&last]);
-        all.iter_mut().zip(last).for_each(|(byte, other)| *byte ^= other);
-    }
-    all
+    pbkdf2_hmac_array::<Sha256, 32>(password, salt, rounds)
 }
 
 #[cfg(test)]
