@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, PutOptions,
-    ReadOptions, Value,
+    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, NodeState,
+    PutOptions, ReadOptions, Value,
 };
 use until::until;
 
@@ -174,6 +174,23 @@ fn a_node_without_seeds_is_taken_in_by_its_address() {
     until("it votes", || first.members().unwrap().iter().all(|member| member.role == MemberRole::Voter).then_some(()));
     assert_eq!(added.kv().get("a").unwrap(), Some(1.into()));
     assert_eq!(first.cluster().add(&trio.address(1), Some(20_000)).unwrap(), node_id, "it is one already");
+}
+
+#[test]
+fn a_node_that_cannot_go_on_after_it_was_opened_tells_why() {
+    let trio = Trio::new(Durability::Always);
+    let with = |bootstrap_expect: usize, config: Config| {
+        let cluster = ClusterConfig { bootstrap_expect, ..config.cluster.clone().unwrap() };
+        Concord::open(Config { cluster: Some(cluster), ..config }).unwrap()
+    };
+    let joiner = with(0, trio.config(1, &trio.dir(1)));
+    std::fs::remove_dir_all(trio.dir(1)).unwrap();
+    let founder = with(1, trio.config(0, &trio.dir(0)));
+    founder.cluster().wait_ready(20_000).unwrap();
+    let failure = joiner.cluster().wait_ready(20_000).unwrap_err();
+    assert_eq!(failure.kind(), ErrorKind::Io, "{failure}");
+    assert!(failure.message().contains("could not go on"), "{failure}");
+    assert!(joiner.status().unwrap().raft.state == NodeState::Shutdown);
 }
 
 #[test]

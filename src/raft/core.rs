@@ -155,6 +155,8 @@ pub(super) struct Core {
     pub(super) election_timeout: Duration,
     pub(super) runtime: Handle,
     pub(super) closed: AtomicBool,
+    /// Why this node could not go on, when it has closed for that.
+    pub(super) ended_by: OnceLock<(ErrorKind, String)>,
     /// Notified once `closed` is set.
     pub(super) closing: Notify,
     pub(super) readiness: Readiness,
@@ -204,6 +206,7 @@ impl Core {
             election_timeout: parts.election_timeout,
             runtime: parts.runtime,
             closed: AtomicBool::new(false),
+            ended_by: OnceLock::new(),
             closing: Notify::new(),
             readiness: Readiness::default(),
             progresses: Progresses::default(),

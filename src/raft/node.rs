@@ -240,6 +240,10 @@ impl Node {
         let core = self.core.clone();
         self.wait(timeout_ms, async move { core.readiness.wait().await }).map_err(|error| match error.kind() {
             ErrorKind::Timeout => Error::new(ErrorKind::Timeout, self.what_is_missing()),
+            ErrorKind::Closed => match self.core.ended_by.get() {
+                Some((kind, why)) => Error::new(*kind, format!("this node could not go on and has closed: {why}")),
+                None => error,
+            },
             _ => error,
         })
     }
@@ -404,6 +408,9 @@ impl Node {
     pub(crate) fn failure(&self) -> Option<String> {
         if self.core.is_removed() {
             return Some(self.what_is_missing());
+        }
+        if let Some((_, why)) = self.core.ended_by.get() {
+            return Some(why.clone());
         }
         self.core.running.get()?.log.failure()
     }

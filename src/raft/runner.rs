@@ -121,6 +121,10 @@ impl Runner {
         let released = self.options.data_dir.clone().map(Released);
         let (stop_serving, serving_stops) = watch::channel(false);
         let outcome = self.live(stopped, &serving_stops, &mut report).await;
+        if let Err(error) = &outcome {
+            tracing::error!(%error, "this node cannot go on");
+            let _ = self.core.ended_by.set((error.kind(), error.message().to_owned()));
+        }
         self.core.closed.store(true, Ordering::Relaxed);
         self.core.serves_locally.store(false, Ordering::Release);
         self.core.readiness.set(false);
@@ -132,7 +136,6 @@ impl Runner {
             running.log.close();
         }
         if let Err(error) = outcome {
-            *self.waits_for.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = error.message().to_owned();
             report(Err(error));
         }
         released
