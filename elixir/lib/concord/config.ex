@@ -143,7 +143,7 @@ defmodule Concord.Config do
       expiry_interval_ms: positive(settings, :expiry_interval_ms, 1_000),
       snapshot_log_bytes: positive(settings, :snapshot_log_bytes, 64 * 1024 * 1024),
       cluster: cluster(settings, overrides, name, durability),
-      auth_enabled: auth_enabled(settings),
+      auth_enabled: auth_enabled?(settings),
       local_socket: switch(settings, :local_socket, "CONCORD_LOCAL_SOCKET", true),
       telemetry_enabled: switch(settings, :telemetry_enabled, "CONCORD_TELEMETRY_ENABLED", true),
       hot_keys: switch(settings, :hot_keys, "CONCORD_HOT_KEYS", true),
@@ -208,8 +208,9 @@ defmodule Concord.Config do
     end
   end
 
+  @doc false
   # Whoever asks for tokens gets them, wherever he asks: what is served by mistake to everybody cannot be taken back.
-  defp auth_enabled(settings) do
+  def auth_enabled?(settings \\ Application.get_all_env(:concord)) do
     switch(settings, :auth_enabled, "CONCORD_AUTH_ENABLED", false) or
       switch([], :auth_enabled, "CONCORD_AUTH_ENABLED", false)
   end

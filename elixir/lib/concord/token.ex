@@ -79,13 +79,17 @@ defmodule Concord.Token do
       {:error, :forbidden}
   """
   @spec create(keyword()) :: {:ok, t()} | {:error, error()}
-  def create(options \\ []) do
+  def create(options \\ []), do: options |> try_create() |> Error.told("Token.create")
+
+  @doc false
+  # The same with the message behind an error, `{:error, {kind, message}}`.
+  def try_create(options) do
     Options.check(options, [:name, :scopes, :key_prefixes, :ttl], "Token.create")
     new = new(options)
 
     with {:ok, handle} <- Options.handle(options),
          {:ok, ttl_ms} <- ttl_ms(options[:ttl]),
-         {:ok, {token, info}} <- handle |> Native.create_token(put_elem(new, 3, ttl_ms)) |> Error.told("Token.create") do
+         {:ok, {token, info}} <- Native.create_token(handle, put_elem(new, 3, ttl_ms)) do
       {:ok, %__MODULE__{from(info) | token: token}}
     end
   end
@@ -99,11 +103,14 @@ defmodule Concord.Token do
       true
   """
   @spec list(keyword()) :: {:ok, [t()]} | {:error, error()}
-  def list(options \\ []) do
+  def list(options \\ []), do: options |> try_list() |> Error.told("Token.list")
+
+  @doc false
+  def try_list(options) do
     Options.check(options, [], "Token.list")
 
     with {:ok, handle} <- Options.handle(options),
-         {:ok, infos} <- handle |> Native.list_tokens() |> Error.told("Token.list") do
+         {:ok, infos} <- Native.list_tokens(handle) do
       {:ok, Enum.map(infos, &from/1)}
     end
   end
@@ -120,21 +127,21 @@ defmodule Concord.Token do
       {:error, :not_found}
   """
   @spec revoke(t() | String.t(), keyword()) :: :ok | {:error, error()}
-  def revoke(id_or_token, options \\ [])
+  def revoke(id_or_token, options \\ []), do: id_or_token |> try_revoke(options) |> Error.told("Token.revoke")
 
-  def revoke(%__MODULE__{id: id}, options), do: revoke(id, options)
+  @doc false
+  def try_revoke(%__MODULE__{id: id}, options), do: try_revoke(id, options)
 
-  def revoke(id_or_token, options) when is_binary(id_or_token) do
+  def try_revoke(id_or_token, options) when is_binary(id_or_token) do
     Options.check(options, [], "Token.revoke")
 
     with {:ok, handle} <- Options.handle(options) do
-      if String.valid?(id_or_token),
-        do: handle |> Native.revoke_token(id_or_token) |> Error.told("Token.revoke"),
-        else: {:error, :not_found}
+      # What is no text is no token.
+      if String.valid?(id_or_token), do: Native.revoke_token(handle, id_or_token), else: {:error, :not_found}
     end
   end
 
-  def revoke(_id_or_token, _options), do: Options.no_clause(__MODULE__, :revoke, 2)
+  def try_revoke(_id_or_token, _options), do: Options.no_clause(__MODULE__, :revoke, 2)
 
   # As the native library takes it, without the lifetime.
   defp new(options) do
