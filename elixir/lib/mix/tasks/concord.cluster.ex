@@ -96,7 +96,7 @@ defmodule Mix.Tasks.Concord.Cluster do
       commit_index: cluster.commit_index,
       current_term: cluster.term,
       leader: cluster.leader && name.(cluster.leader),
-      members: Enum.map(cluster.members, & &1.name),
+      members: Enum.map(cluster.members, &name.(&1.node_id)),
       ready: cluster.ready,
       state: cluster.state
     }
@@ -121,9 +121,10 @@ defmodule Mix.Tasks.Concord.Cluster do
     say("Cluster Members:")
 
     for member <- members do
+      address = if member.address == "", do: "", else: " at #{member.address}"
       leader = if member.leader, do: ", leader", else: ""
       lag = if member.lag, do: ", #{member.lag} entries behind", else: ""
-      say("  #{name(members, member.node_id)} (#{member.node_id}) #{member.address} #{member.role}#{leader}#{lag}")
+      say("  #{name(members, member.node_id)}: #{member.role}#{address}, node #{member.node_id}#{leader}#{lag}")
     end
   end
 
