@@ -230,6 +230,21 @@ defmodule Concord.BoundaryTest do
     assert :ok = eventually(fn -> Concord.put("a", 2, store: store) end)
   end
 
+  test "a killed owner is replaced, again and again" do
+    # Before, the handle was erased and then closed: now and then it was gone by then, and the store did not come back.
+    store = fresh_store()
+
+    for _ <- 1..20 do
+      owner = Process.whereis(store)
+      monitor = Process.monitor(owner)
+      Process.exit(owner, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
+      assert :ok = eventually(fn -> if Process.whereis(store) in [nil, owner], do: {:error, :noproc}, else: :ok end)
+      assert {_, %{name: ^store}} = {:opened, :sys.get_state(store, 30_000)}
+      assert :ok = Concord.put("a", 1, store: store)
+    end
+  end
+
   test "the library can be loaded again while stores are open" do
     store = fresh_store()
     :ok = Concord.put("a", :before, store: store)

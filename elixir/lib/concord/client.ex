@@ -12,7 +12,7 @@ defmodule Concord.Client do
   It follows the leader, survives fail-over, and spreads reads at level `:eventual` over the members.
 
   With `data_dir:` it reaches the store that another program of the same user has open on this machine, through the socket
-  `concord.sock` there, with every right and without secret:
+  `concord.sock` there, with every right and without secret (verbs with `token:` answer `:invalid_config` there):
 
       {Concord.Client, name: MyApp.Store, data_dir: "/var/lib/concord"}
 
