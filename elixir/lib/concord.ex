@@ -31,8 +31,8 @@ defmodule Concord do
 
   ## Options
 
-  All functions take `timeout:` (milliseconds, or `:infinity`; 5,000 by default), `token:` (for later releases, not looked at
-  yet) and `store:` (the name of another store than the one that the application started, see `child_spec/1`).
+  All functions take `timeout:` (milliseconds, or `:infinity`; 5,000 by default), `token:` (text; see `Concord.Token`) and
+  `store:` (the name of another store than the one that the application started, see `child_spec/1`).
   Those that read take `consistency:`:
 
     * `:eventual` - what this node has applied, without asking anybody; may be stale
@@ -45,7 +45,8 @@ defmodule Concord do
 
   Failures are `{:error, kind}`. Bad data never raises; misuse (an atom where a lifetime belongs) does. Kinds that every
   function may answer: `:noproc` (no store of this name is running), `:closed`, `:cluster_not_ready` (try again),
-  `:timeout` (nothing was done, try again). A write whose answer did not come in time answers `:unknown_outcome`: it may or
+  `:timeout` (nothing was done, try again), `:unauthorized` (no valid token where one is needed), `:forbidden` (the token does
+  not allow this). Checks come in this order: token, key, lifetime and condition, cluster. A write whose answer did not come in time answers `:unknown_outcome`: it may or
   may not have happened, read before you try again. No answer that comes later is left in the mailbox.
 
   ## Durability
@@ -53,7 +54,7 @@ defmodule Concord do
   A write that answered is on disk (fdatasync) and survives `kill -9` and power cuts, unless `durability:` says otherwise.
   """
 
-  alias Concord.{Conditional, Native, Options, Read, Store, Write}
+  alias Concord.{Conditional, Native, Options, Read, Secret, Store, Write}
 
   @typedoc "1 to 1,024 bytes."
   @type key :: binary()
@@ -101,6 +102,9 @@ defmodule Concord do
 
   @put_options [:ttl, :compress]
   @read_options [:consistency]
+
+  # Every token that may read all keys may read this one; it need not be there.
+  @any_key <<0>>
 
   @doc """
   Stores a value. Without `ttl:` the key lives for ever, whatever lifetime it had before.
@@ -235,10 +239,7 @@ defmodule Concord do
   def delete_if(key, options) do
     Options.check(options, [:expected, :condition, :revision], :delete_if)
 
-    case Keyword.take(options, [:expected, :condition, :revision]) do
-      [expected: :absent] -> {:error, :invalid_condition}
-      _ -> Conditional.run(key, options, fn condition -> {:delete, key, condition} end)
-    end
+    Conditional.run(key, options, fn condition -> {:delete, key, condition} end)
   end
 
   @doc """
@@ -266,6 +267,8 @@ defmodule Concord do
     write({:increment, key, by, Keyword.get(options, :initial, 0), Keyword.get(options, :ttl)}, options)
   end
 
+  def increment(_key, _by, _options), do: Options.no_clause(__MODULE__, :increment, 3)
+
   @doc """
   Stores a value with a lifetime in seconds: `put(key, value, ttl: ttl)`.
 
@@ -275,10 +278,14 @@ defmodule Concord do
       {:error, :invalid_ttl}
   """
   @spec put_with_ttl(key(), value(), pos_integer(), options()) :: :ok | {:error, error()}
-  def put_with_ttl(key, value, ttl, options \\ []) when is_integer(ttl) do
+  def put_with_ttl(key, value, ttl, options \\ [])
+
+  def put_with_ttl(key, value, ttl, options) when is_integer(ttl) do
     Options.check(options, [:compress], :put_with_ttl)
     write_put(key, value, ttl, :always, options)
   end
+
+  def put_with_ttl(_key, _value, _ttl, _options), do: Options.no_clause(__MODULE__, :put_with_ttl, 4)
 
   @doc """
   Makes the remaining lifetime of a key `ttl` seconds, whether or not it had one; does not add.
@@ -294,10 +301,14 @@ defmodule Concord do
       {:error, :not_found}
   """
   @spec touch(key(), pos_integer(), options()) :: :ok | {:error, error()}
-  def touch(key, ttl, options \\ []) when is_integer(ttl) do
+  def touch(key, ttl, options \\ [])
+
+  def touch(key, ttl, options) when is_integer(ttl) do
     Options.check(options, [], :touch)
     write({:touch, key, ttl}, options)
   end
+
+  def touch(_key, _ttl, _options), do: Options.no_clause(__MODULE__, :touch, 3)
 
   @doc """
   Remaining seconds of a key, rounded up; nil when it lives for ever. Errors as `get/2`.
@@ -335,7 +346,7 @@ defmodule Concord do
   @spec get_all(options()) :: {:ok, %{key() => value()}} | {:error, error()}
   def get_all(options \\ []) do
     Options.check(options, @read_options, :get_all)
-    read_many(options, &Native.get_all(&1, false, &2, &3))
+    read_many(options, @any_key, &Native.get_all(&1, false, &2, &3))
   end
 
   @doc """
@@ -348,7 +359,7 @@ defmodule Concord do
           {:ok, %{key() => %{value: value(), ttl: pos_integer() | nil}}} | {:error, error()}
   def get_all_with_ttl(options \\ []) do
     Options.check(options, @read_options, :get_all_with_ttl)
-    read_many(options, &Native.get_all(&1, true, &2, &3))
+    read_many(options, @any_key, &Native.get_all(&1, true, &2, &3))
   end
 
   @doc """
@@ -368,10 +379,14 @@ defmodule Concord do
   """
   @spec put_many([{key(), value()} | {key(), value(), ttl()}], options()) ::
           {:ok, %{key() => :ok}} | {:error, error()}
-  def put_many(items, options \\ []) when is_list(items) do
+  def put_many(items, options \\ [])
+
+  def put_many(items, options) when is_list(items) do
     Options.check(options, @put_options, :put_many)
     write_many(items, Keyword.get(options, :ttl), options)
   end
+
+  def put_many(_items, _options), do: Options.no_clause(__MODULE__, :put_many, 2)
 
   @doc """
   Stores up to 500 values with one lifetime in seconds: `put_many(items, ttl: ttl)`.
@@ -381,10 +396,14 @@ defmodule Concord do
   """
   @spec put_many_with_ttl([{key(), value()}], pos_integer(), options()) ::
           {:ok, %{key() => :ok}} | {:error, error()}
-  def put_many_with_ttl(items, ttl, options \\ []) when is_list(items) and is_integer(ttl) do
+  def put_many_with_ttl(items, ttl, options \\ [])
+
+  def put_many_with_ttl(items, ttl, options) when is_list(items) and is_integer(ttl) do
     Options.check(options, [:compress], :put_many_with_ttl)
     write_many(items, ttl, options)
   end
+
+  def put_many_with_ttl(_items, _ttl, _options), do: Options.no_clause(__MODULE__, :put_many_with_ttl, 3)
 
   @doc """
   The values of up to 500 keys, all as of one moment.
@@ -397,10 +416,14 @@ defmodule Concord do
   """
   @spec get_many([key()], options()) ::
           {:ok, %{key() => {:ok, value()} | {:error, :not_found}}} | {:error, error()}
-  def get_many(keys, options \\ []) when is_list(keys) do
+  def get_many(keys, options \\ [])
+
+  def get_many(keys, options) when is_list(keys) do
     Options.check(options, @read_options, :get_many)
-    read_many(options, &Native.get_many(&1, keys, &2, &3))
+    read_many(options, List.first(keys), &Native.get_many(&1, keys, &2, &3))
   end
+
+  def get_many(_keys, _options), do: Options.no_clause(__MODULE__, :get_many, 2)
 
   @doc """
   Removes up to 500 keys, all or none; missing ones are `:ok` too.
@@ -411,11 +434,14 @@ defmodule Concord do
       {:ok, %{"f" => :ok, "g" => :ok}}
   """
   @spec delete_many([key()], options()) :: {:ok, %{key() => :ok}} | {:error, error()}
-  def delete_many(keys, options \\ []) when is_list(keys) do
+  def delete_many(keys, options \\ [])
+
+  def delete_many(keys, options) when is_list(keys) do
     Options.check(options, [], :delete_many)
-    prepare = fn -> :maps.from_keys(keys, :ok) end
-    Write.run_bulk(Options.store(options), {:delete_many, keys}, Options.timeout(options), prepare)
+    write_bulk({:delete_many, keys}, options, fn -> :maps.from_keys(keys, :ok) end)
   end
+
+  def delete_many(_keys, _options), do: Options.no_clause(__MODULE__, :delete_many, 2)
 
   @doc """
   Sets the remaining lifetimes of up to 500 keys. Items are `{key, seconds}`.
@@ -429,13 +455,17 @@ defmodule Concord do
   """
   @spec touch_many([{key(), pos_integer()}], options()) ::
           {:ok, %{key() => :ok | {:error, :not_found}}} | {:error, error()}
-  def touch_many(items, options \\ []) when is_list(items) do
+  def touch_many(items, options \\ [])
+
+  def touch_many(items, options) when is_list(items) do
     Options.check(options, [], :touch_many)
 
     with {:ok, found} <- write({:touch_many, items}, options) do
       {:ok, Enum.zip_with(items, found, fn {key, _}, found -> {key, touched(found)} end) |> Map.new()}
     end
   end
+
+  def touch_many(_items, _options), do: Options.no_clause(__MODULE__, :touch_many, 2)
 
   @doc """
   What the store knows of itself: consensus under `:cluster`, content under `:storage` (`memory` in bytes).
@@ -458,7 +488,8 @@ defmodule Concord do
   def status(options \\ []) do
     Options.check(options, @read_options, :status)
 
-    with {:ok, status} <- with_handle(options, &Native.status/1) do
+    with {:ok, handle} <- Options.handle(options),
+         {:ok, status} <- Native.status(handle) do
       {:ok, Map.put(status, :node, node())}
     end
   end
@@ -475,8 +506,43 @@ defmodule Concord do
   @spec members(options()) :: {:ok, [map()]} | {:error, error()}
   def members(options \\ []) do
     Options.check(options, [], :members)
-    with_handle(options, &Native.members/1)
+    with {:ok, handle} <- Options.handle(options), do: Native.members(handle)
   end
+
+  @doc """
+  All metrics of a store in Prometheus text format (`text/plain; version=0.0.4`), as `/metrics` serves them: calls by verb,
+  level and ending, quantiles of the last minutes, queue, log, members, the process. For programs that have an HTTP server
+  of their own; needs no token. A client tells what it has counted itself.
+
+      iex> Concord.put("greeting", "hello")
+      iex> {:ok, text} = Concord.metrics_text()
+      iex> text =~ ~s|concord_api_put_count_total{result="ok"}|
+      true
+  """
+  @spec metrics_text(options()) :: {:ok, String.t()} | {:error, :noproc}
+  def metrics_text(options \\ []) do
+    Options.check(options, [], :metrics_text)
+    with {:ok, handle} <- own_handle(options), do: {:ok, Native.metrics_text(handle)}
+  end
+
+  @doc """
+  Where a store is served over HTTP: `api` (`api_port:`) and `metrics` (`prometheus_port:`, `/metrics` alone), as
+  `"http://ip:port"` each; nil where it is not. See `Concord.Config`.
+
+      iex> Concord.serving()
+      {:ok, %{api: nil, metrics: nil}}
+  """
+  @spec serving(options()) :: {:ok, %{api: String.t() | nil, metrics: String.t() | nil}} | {:error, :noproc}
+  def serving(options \\ []) do
+    Options.check(options, [], :serving)
+
+    with {:ok, handle} <- own_handle(options) do
+      {api, metrics} = Native.serving(handle)
+      {:ok, %{api: api, metrics: metrics}}
+    end
+  end
+
+  defp own_handle(options), do: options |> Keyword.take([:store]) |> Options.handle()
 
   @doc """
   For supervising a store yourself. Options are the settings of `Concord.Config`, which win over the application's, and
@@ -487,7 +553,7 @@ defmodule Concord do
   With `config :concord, autostart: false` the application starts none by itself.
   """
   @spec child_spec(keyword()) :: Supervisor.child_spec()
-  def child_spec(options), do: Store.child_spec(options)
+  def child_spec(options), do: options |> Secret.hide() |> Store.child_spec()
 
   @doc """
   Starts a store that is linked to the caller; see `child_spec/1`. Returns when it can serve.
@@ -496,20 +562,14 @@ defmodule Concord do
   def start_link(options \\ []), do: Store.start_link(options)
 
   defp read(key, shape, options) do
-    case Store.handle(Options.store(options)) do
-      nil -> {:error, :noproc}
-      handle -> Read.run(handle, key, shape, Options.level(options), Options.timeout(options))
+    with {:ok, handle} <- Options.handle(options) do
+      Read.run(handle, key, shape, Options.level(options), Options.timeout(options))
     end
   end
 
-  defp read_many(options, read) do
-    with_handle(options, &Read.run_many(&1, read, Options.level(options), Options.timeout(options)))
-  end
-
-  defp with_handle(options, function) do
-    case Store.handle(Options.store(options)) do
-      nil -> {:error, :noproc}
-      handle -> function.(handle)
+  defp read_many(options, probe, read) do
+    with {:ok, handle} <- Options.handle(options) do
+      Read.run_many(handle, probe, read, Options.level(options), Options.timeout(options))
     end
   end
 
@@ -518,13 +578,18 @@ defmodule Concord do
   end
 
   defp write(operation, options) do
-    Write.run(Options.store(options), operation, Options.timeout(options))
+    with {:ok, handle} <- Options.handle(options), do: Write.run(handle, operation, Options.timeout(options))
   end
 
   defp write_many(items, ttl, options) do
-    operation = {:put_many, items, ttl, Options.compress(options)}
     prepare = fn -> :maps.from_keys(for(item <- items, do: elem(item, 0)), :ok) end
-    Write.run_bulk(Options.store(options), operation, Options.timeout(options), prepare)
+    write_bulk({:put_many, items, ttl, Options.compress(options)}, options, prepare)
+  end
+
+  defp write_bulk(operation, options, prepare) do
+    with {:ok, handle} <- Options.handle(options) do
+      Write.run_bulk(handle, operation, Options.timeout(options), prepare)
+    end
   end
 
   defp touched(true), do: :ok

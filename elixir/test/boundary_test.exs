@@ -77,15 +77,30 @@ defmodule Concord.BoundaryTest do
             change: [handle, {:transfer_leadership, bad}, bad],
             change: [handle, {bad}, 0],
             wait_ready: [handle, bad],
-            open: [{nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, bad}],
+            open: [
+              {nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, bad, {false, true},
+               {true, true, false}, nil}
+            ],
             open: [in_cluster({bad, bad, bad, bad, bad, bad, bad, bad, bad, bad})],
             open: [in_cluster({"127.0.0.1:0", nil, nil, [], 1, "secret", {"no address", 1}, nil, 200, true})],
             open: [in_cluster({"127.0.0.1:0", nil, nil, [], 1, "secret", {"239.0.0.1", 65_536}, nil, 200, true})],
-            connect: [{["127.0.0.1:1"], "secret", bad, bad, {true, :zlib, 1024, 6}, bad}],
-            connect: [{[bad | "127.0.0.1:1"], "secret", nil, :leader, {true, :zlib, 1024, 6}, 1}]
+            open: [in_memory({bad, true}, nil)],
+            open: [in_memory({true, bad}, nil)],
+            open: [in_memory({false, true}, bad)],
+            open: [in_memory({false, true}, {bad, nil, nil, 1024, 1, false})],
+            open: [in_memory({false, true}, {{"127.0.0.1", bad}, bad, bad, bad, bad, bad})],
+            open: [in_memory({false, true}, {{"nowhere", 0}, nil, nil, 1024, 1, false})],
+            as_token: [handle, bad],
+            create_token: [handle, bad],
+            create_token: [handle, {bad, bad, bad, bad}],
+            create_token: [handle, {"name", [bad], [bad], bad}],
+            revoke_token: [handle, bad],
+            connect: [{nil, ["127.0.0.1:1"], "secret", nil, bad, bad, {true, :zlib, 1024, 6}, bad}],
+            connect: [{bad, [], "", bad, nil, :leader, {true, :zlib, 1024, 6}, 1}],
+            connect: [{nil, [bad | "127.0.0.1:1"], "secret", nil, nil, :leader, {true, :zlib, 1024, 6}, 1}]
           ] do
         try do
-          with {:ok, handle} <- apply(Native, name, arguments), do: is_reference(handle) && Native.close(handle)
+          with {:ok, handle} when name in [:open, :connect] <- apply(Native, name, arguments), do: Native.close(handle)
         rescue
           ArgumentError -> :raised
         end
@@ -97,8 +112,11 @@ defmodule Concord.BoundaryTest do
     receive_all()
   end
 
-  defp in_cluster(cluster) do
-    {nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, cluster}
+  defp in_cluster(cluster), do: put_elem(in_memory({false, true}, nil), 7, cluster)
+
+  defp in_memory(access, http) do
+    {nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, nil, access, {true, true, false},
+     http}
   end
 
   defp receive_all do
@@ -131,7 +149,7 @@ defmodule Concord.BoundaryTest do
 
   test "a store that nobody refers to any more closes by itself" do
     dir = fresh_dir()
-    settings = {dir, :always, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, nil}
+    settings = in_memory({false, true}, nil) |> put_elem(0, dir) |> put_elem(1, :always)
 
     spawn_monitor(fn ->
       {:ok, handle} = Native.open(settings)
@@ -210,6 +228,21 @@ defmodule Concord.BoundaryTest do
     Process.exit(Process.whereis(store), :kill)
     assert {:ok, 1} = eventually(fn -> Concord.get("a", store: store) end)
     assert :ok = eventually(fn -> Concord.put("a", 2, store: store) end)
+  end
+
+  test "a killed owner is replaced, again and again" do
+    # Before, the handle was erased and then closed: now and then it was gone by then, and the store did not come back.
+    store = fresh_store()
+
+    for _ <- 1..20 do
+      owner = Process.whereis(store)
+      monitor = Process.monitor(owner)
+      Process.exit(owner, :kill)
+      assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
+      assert :ok = eventually(fn -> if Process.whereis(store) in [nil, owner], do: {:error, :noproc}, else: :ok end)
+      assert {_, %{name: ^store}} = {:opened, :sys.get_state(store, 30_000)}
+      assert :ok = Concord.put("a", 1, store: store)
+    end
   end
 
   test "the library can be loaded again while stores are open" do
@@ -323,7 +356,7 @@ defmodule Concord.BoundaryTest do
   end
 
   defp open_in_memory do
-    Native.open({nil, :memory, :leader, {true, :zlib, 1024, 6}, 16_777_216, 1000, 67_108_864, nil})
+    Native.open(in_memory({false, true}, nil))
   end
 
   defp eventually(attempt, tries \\ 100) do

@@ -116,6 +116,10 @@ atoms! {
     replace = "replace",
     transfer_leadership = "transfer_leadership",
     leave = "leave",
+    refused = "refused",
+    read = "read",
+    write = "write",
+    admin = "admin",
     size = "size",
     log_bytes = "log_bytes",
     failure = "failure",
@@ -140,6 +144,11 @@ pub(crate) fn atoms() -> &'static Atoms {
 }
 
 impl Atoms {
+    /// The error kind of this name.
+    pub(crate) fn kind_of(&self, name: Term) -> Option<ErrorKind> {
+        ErrorKind::ALL.iter().copied().find(|kind| self.kind(*kind) == name)
+    }
+
     /// The name of an error kind.
     pub(crate) fn kind(&self, kind: ErrorKind) -> Term {
         self.errors[kind.code() as usize]

@@ -11,6 +11,7 @@ mod cbor;
 mod decode;
 mod encode;
 mod env;
+mod holders;
 mod integer;
 mod map;
 mod membership;
@@ -21,6 +22,7 @@ mod status;
 mod store;
 mod structs;
 mod times;
+mod tokens;
 mod values;
 mod write;
 
@@ -45,10 +47,16 @@ struct Library<T>(T);
 // SAFETY: the tables are constant and only point to constants.
 unsafe impl<T> Sync for Library<T> {}
 
-static FUNCTIONS: Library<[ErlNifFunc; 19]> = Library([
+static FUNCTIONS: Library<[ErlNifFunc; 25]> = Library([
     function(c"open", 1, IO, store::open),
     function(c"connect", 1, IO, store::connect),
     function(c"close", 1, IO, store::close),
+    function(c"as_token", 2, NORMAL, holders::as_token),
+    function(c"create_token", 2, IO, tokens::create),
+    function(c"list_tokens", 1, IO, tokens::list),
+    function(c"revoke_token", 2, IO, tokens::revoke),
+    function(c"metrics_text", 1, CPU, status::metrics_text),
+    function(c"serving", 1, NORMAL, store::serving),
     function(c"status", 1, NORMAL, status::status),
     function(c"members", 1, NORMAL, status::members),
     function(c"ready", 1, NORMAL, membership::ready),

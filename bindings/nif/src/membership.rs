@@ -3,17 +3,25 @@
 use concord_kv::Cluster;
 
 use crate::atoms::atoms;
-use crate::call::{Answer, Stop, explained, nif, optional_uint, succeeded};
+use crate::call::{Answer, Nif, Stop, explained, nif, optional_uint, succeeded};
 use crate::env::{Env, Term};
 use crate::settings::{text, uint};
+use crate::status::asked;
 use crate::store::store;
 
 nif! {
-    /// `ready(handle)` -> whether this node serves.
-    ready, |env, &[handle]| {
-        let atoms = atoms();
-        Ok(if store(env, handle)?.db.cluster().is_ready() { atoms.true_ } else { atoms.false_ })
-    }
+    /// `ready(handle)` -> whether this node serves. A client asks a member.
+    ready, |env, args| is_ready(env, args, Some(ready_waiting))
+}
+
+nif! {
+    /// The same where calls may block.
+    ready_waiting, |env, args| is_ready(env, args, None)
+}
+
+fn is_ready(env: Env, &[handle]: &[Term; 1], waiting: Option<Nif>) -> Answer {
+    let atoms = atoms();
+    Ok(if asked(env, handle, waiting)?.db.cluster().is_ready() { atoms.true_ } else { atoms.false_ })
 }
 
 nif! {

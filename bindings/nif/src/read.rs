@@ -66,7 +66,7 @@ nif! {
 }
 
 fn get_value(env: Env, &[handle, key]: &[Term; 2], dirty: Option<Nif>) -> Answer {
-    let key = key_bytes(env, key)?;
+    let key = any_key(env, key);
     one(env, handle, key, &ReadOptions::default(), dirty, |record| {
         decode::value(env, &record.value).map_err(Stop::from)
     })
@@ -75,7 +75,7 @@ fn get_value(env: Env, &[handle, key]: &[Term; 2], dirty: Option<Nif>) -> Answer
 fn read_shape(env: Env, &[handle, key, shape, level, timeout_ms]: &[Term; 5], dirty: Option<Nif>) -> Answer {
     let atoms = atoms();
     let options = read_options(env, level, timeout_ms)?;
-    let key = key_bytes(env, key)?;
+    let key = any_key(env, key);
     one(env, handle, key, &options, dirty, |record| {
         if shape == atoms.ttl {
             return Ok(ttl_term(env, record));
@@ -147,7 +147,7 @@ fn view(env: Env, handle: Term, options: &ReadOptions, waiting: Option<Nif>) -> 
 fn start_reading(env: Env, &[handle, reference, key, with_value, level, timeout_ms]: &[Term; 6]) -> Answer {
     let kv = store(env, handle)?.db.kv();
     let options = read_options(env, level, timeout_ms)?;
-    let key = key_bytes(env, key)?;
+    let key = any_key(env, key);
     let with_value = with_value == atoms().true_;
     let (answerer, slot) = Answerer::new(env, reference);
     let done = move |found: Result<Option<RecordView<'_>>>| {
@@ -167,9 +167,9 @@ fn encoded_term(env: Env, record: &RecordView<'_>, with_value: bool) -> Term {
     env.make_tuple(&[value, ttl_term(env, record), env.make_uint(record.revision)])
 }
 
-/// A key; what is no binary is no key. Its length is checked by the store.
-pub(crate) fn key_bytes<'a>(env: Env, key: Term) -> Answer<&'a [u8]> {
-    env.bytes(key).ok_or(Stop::Failed(ErrorKind::InvalidKey))
+/// A key. What is no binary is no key, like the empty one; the store says so, after it has looked at who asks.
+pub(crate) fn any_key<'a>(env: Env, key: Term) -> &'a [u8] {
+    env.bytes(key).unwrap_or_default()
 }
 
 /// Remaining seconds, rounded up, so that they are never 0; nil without a deadline.
@@ -179,11 +179,11 @@ fn ttl_term(env: Env, record: &RecordView<'_>) -> Term {
 
 fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4], waiting: Option<Nif>) -> Answer {
     let options = read_options(env, level, timeout_ms)?;
-    let keys = list(env, keys)?;
+    let keys = list(env, keys).map_err(|kind| refused(env, handle, kind))?;
     let missing = failed(env, ErrorKind::NotFound);
-    let names = keys.iter().map(|key| key_bytes(env, *key)).collect::<Answer<Vec<_>>>()?;
+    let names: Vec<&[u8]> = keys.iter().map(|key| any_key(env, *key)).collect();
     if names.iter().any(|name| !(1..=limits::KEY_BYTES_MAX).contains(&name.len())) {
-        return Err(ErrorKind::InvalidKey.into());
+        return Err(refused(env, handle, ErrorKind::InvalidKey));
     }
     let view = view(env, handle, &options, waiting)?;
     let mut results = Vec::with_capacity(keys.len());
@@ -200,18 +200,28 @@ fn get_many_values(env: Env, &[handle, keys, level, timeout_ms]: &[Term; 4], wai
     Ok(succeeded(env, map))
 }
 
+/// A read that is refused for what it asks for, unless its caller may not read at all: that is said first.
+fn refused(env: Env, handle: Term, kind: ErrorKind) -> Stop {
+    match store(env, handle) {
+        // Whom a client acts for was judged when it connected.
+        Ok(store) if store.is_client => kind.into(),
+        Ok(store) => store.db.status().err().map_or(kind, |error| error.kind()).into(),
+        Err(stop) => stop,
+    }
+}
+
 /// Items of a list of at most as many as a bulk operation may have.
-pub(crate) fn list(env: Env, list: Term) -> Answer<Vec<Term>> {
+pub(crate) fn list(env: Env, list: Term) -> Result<Vec<Term>, ErrorKind> {
     let mut items = Vec::new();
     let mut rest = list;
     while let Some((head, tail)) = env.list_cell(rest) {
         if items.len() == limits::BATCH_OPS_MAX {
-            return Err(ErrorKind::BatchTooLarge.into());
+            return Err(ErrorKind::BatchTooLarge);
         }
         items.push(head);
         rest = tail;
     }
-    if env.is_empty_list(rest) { Ok(items) } else { Err(ErrorKind::InvalidOperationFormat.into()) }
+    if env.is_empty_list(rest) { Ok(items) } else { Err(ErrorKind::InvalidOperationFormat) }
 }
 
 fn get_all_values(env: Env, &[handle, with_ttl, level, timeout_ms]: &[Term; 4], waiting: Option<Nif>) -> Answer {

@@ -70,6 +70,9 @@ pub(crate) struct Owned<T>(NonNull<T>);
 // SAFETY: resources are counted atomically by the VM, and the content may be shared between threads.
 unsafe impl<T: Send + Sync> Send for Owned<T> {}
 
+// SAFETY: through it the content is only shared.
+unsafe impl<T: Send + Sync> Sync for Owned<T> {}
+
 impl<T> Owned<T> {
     /// A term that refers to the resource too.
     pub(crate) fn term(&self, env: Env) -> Term {

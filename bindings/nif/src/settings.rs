@@ -1,12 +1,12 @@
 //! Settings: what a store or a client is opened with, from the tuples that `Concord.Config` makes.
 
 use std::ffi::OsStr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use concord_kv::{
-    ClientConfig, ClusterConfig, Compression, CompressionAlgorithm, Config, Durability, Multicast, Secret, TlsConfig,
-};
+use concord_kv::{ClientConfig, ClusterConfig, Compression, CompressionAlgorithm, Config, Durability};
+use concord_kv::{HttpConfig, HttpTlsConfig, Multicast, Secret, TlsConfig};
 
 use crate::atoms::atoms;
 use crate::call::{Answer, Stop, consistency};
@@ -15,8 +15,26 @@ use crate::env::{Env, Term};
 /// A store, from the argument of `open`.
 pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
     let atoms = atoms();
-    let Some(&[data_dir, durability, level, compression, value_bytes_max, expiry_ms, snapshot_bytes, cluster]) =
-        env.tuple(settings)
+    let Some(
+        &[
+            data_dir,
+            durability,
+            level,
+            compression,
+            value_bytes_max,
+            expiry_ms,
+            snapshot_bytes,
+            cluster,
+            access,
+            telemetry,
+            http,
+        ],
+    ) = env.tuple(settings)
+    else {
+        return Err(Stop::Misused);
+    };
+    let (Some(&[auth_enabled, local_socket]), Some(&[telemetry_enabled, hot_keys, metrics_keys])) =
+        (env.tuple(access), env.tuple(telemetry))
     else {
         return Err(Stop::Misused);
     };
@@ -34,8 +52,43 @@ pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
         expiry_interval_ms: uint(env, expiry_ms)?,
         snapshot_log_bytes: uint(env, snapshot_bytes)?,
         cluster: optional(env, cluster, cluster_of)?,
-        ..Config::default()
+        auth_enabled: flag(auth_enabled)?,
+        local_socket: flag(local_socket)?,
+        http: optional(env, http, http_of)?.unwrap_or_default(),
+        telemetry_enabled: flag(telemetry_enabled)?,
+        hot_keys: flag(hot_keys)?,
+        metrics_keys: flag(metrics_keys)?,
     })
+}
+
+/// HTTP, from `{nil | {ip, port}, nil | {ip, port} of the metrics, nil | {certificate, private_key}, body_bytes_max,
+/// connections_max, allow_open}`.
+fn http_of(env: Env, settings: Term) -> Answer<HttpConfig> {
+    let Some(&[listen, metrics_listen, tls, body_bytes_max, connections_max, allow_open]) = env.tuple(settings) else {
+        return Err(Stop::Misused);
+    };
+    Ok(HttpConfig {
+        listen: optional(env, listen, address)?,
+        metrics_listen: optional(env, metrics_listen, address)?,
+        tls: optional(env, tls, http_tls_of)?,
+        body_bytes_max: number(env, body_bytes_max)?,
+        connections_max: number(env, connections_max)?,
+        allow_open: flag(allow_open)?,
+    })
+}
+
+/// `{ip, port}`
+fn address(env: Env, term: Term) -> Answer<SocketAddr> {
+    let Some(&[ip, port]) = env.tuple(term) else { return Err(Stop::Misused) };
+    let ip: IpAddr = text(env, ip)?.parse().map_err(|_| Stop::Misused)?;
+    let port = uint(env, port)?.try_into().map_err(|_| Stop::Misused)?;
+    Ok(SocketAddr::new(ip, port))
+}
+
+/// `{certificate, private_key}`
+fn http_tls_of(env: Env, term: Term) -> Answer<HttpTlsConfig> {
+    let Some(&[certificate, private_key]) = env.tuple(term) else { return Err(Stop::Misused) };
+    Ok(HttpTlsConfig { certificate: path(env, certificate)?, private_key: path(env, private_key)? })
 }
 
 /// A cluster, from `{listen, advertise, name, seeds, bootstrap_expect, cookie, nil | {group, port}, nil | tls,
@@ -62,18 +115,19 @@ fn cluster_of(env: Env, settings: Term) -> Answer<ClusterConfig> {
 
 /// A client, from the argument of `connect`.
 pub(crate) fn client(env: Env, settings: Term) -> Answer<ClientConfig> {
-    let Some(&[addresses, cookie, tls, level, compression, connect_timeout_ms]) = env.tuple(settings) else {
+    let Some(&[data_dir, addresses, cookie, token, tls, level, compression, connect_timeout_ms]) = env.tuple(settings)
+    else {
         return Err(Stop::Misused);
     };
     Ok(ClientConfig {
+        data_dir: optional(env, data_dir, path)?,
         addresses: texts(env, addresses)?,
         cookie: Secret::new(text(env, cookie)?),
-        token: None,
+        token: optional(env, token, text)?.map(Secret::new),
         tls: optional(env, tls, tls_of)?,
         default_read_consistency: consistency(level)?,
         compression: compression_of(env, compression)?,
         connect_timeout_ms: uint(env, connect_timeout_ms)?,
-        ..ClientConfig::new("", "")
     })
 }
 

@@ -27,6 +27,11 @@ nif! {
     members_waiting, |env, args| members_of(env, args, None)
 }
 
+nif! {
+    /// `metrics_text(handle)` -> text for Prometheus. Dirty: it may be long.
+    metrics_text, |env, &[handle]| Ok(env.make_binary(store(env, handle)?.db.metrics_text().as_bytes()))
+}
+
 fn status_of(env: Env, &[handle]: &[Term; 1], waiting: Option<Nif>) -> Answer {
     let store = asked(env, handle, waiting)?;
     status_term(env, &open_status(store)?).map(|term| succeeded(env, term))
@@ -39,7 +44,7 @@ fn members_of(env: Env, &[handle]: &[Term; 1], waiting: Option<Nif>) -> Answer {
 }
 
 /// The store, where it may be asked: a client asks a member.
-fn asked<'a>(env: Env, handle: Term, waiting: Option<Nif>) -> Answer<&'a Store> {
+pub(crate) fn asked<'a>(env: Env, handle: Term, waiting: Option<Nif>) -> Answer<&'a Store> {
     let store = store(env, handle)?;
     match waiting {
         Some(waiting) if store.is_client => Err(Stop::Waits(waiting)),

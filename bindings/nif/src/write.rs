@@ -11,7 +11,7 @@ use crate::call::{
 };
 use crate::encode::{Encoder, Refusal};
 use crate::env::{Env, Kind, Term};
-use crate::read::{key_bytes, list};
+use crate::read::{any_key, list};
 use crate::store::{Store, store};
 
 thread_local! {
@@ -21,6 +21,12 @@ thread_local! {
 
 /// Room for encoded bytes that a thread keeps between two writes.
 const ENCODED_KEPT_MAX: usize = 256 * 1024;
+
+/// Stands for a value that could not be encoded: no value is that short.
+const NO_VALUE: &[u8] = &[];
+
+/// Stands for what is no lifetime.
+const NO_LIFETIME: u64 = 0;
 
 nif! {
     /// `submit(handle, reference, operation, timeout_ms | nil)` -> a slot, when `{reference, answer}` will be sent to the
@@ -56,42 +62,45 @@ fn submit_with(
     let Some(&[verb, ref args @ ..]) = env.tuple(operation) else { return Err(Stop::Misused) };
     match *args {
         [key, value, ttl, condition, compress] if verb == atoms.put => {
-            let key = checked_key(env, key)?;
-            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?;
-            let compress = compress_of(compress)?;
-            let mut values = caller.encoder(encoded, compress);
-            let condition = values.condition(condition)?;
-            let value = values.value(value)?;
+            let (key, ttl_ms, compress) = (any_key(env, key), lifetime(env, ttl), compress_of(compress)?);
+            let refusable = |condition| Write::Put { key, value: NO_VALUE, ttl_ms, condition, compress };
+            let condition = caller.condition(condition, encoded, compress, refusable)?;
+            let value = caller.encoder(encoded, compress).value(value);
+            let value = value.map_err(|stop| caller.refuse(refusable(condition.without_value()), stop))?;
             let condition = condition.bind(encoded);
             let value = &encoded[value.0..value.1];
             caller.submit(Write::Put { key, value, ttl_ms, condition, compress })
         }
         [key, condition] if verb == atoms.delete => {
-            let key = checked_key(env, key)?;
-            let condition = caller.encoder(encoded, Compress::Never).condition(condition)?.bind(encoded);
+            let key = any_key(env, key);
+            let refusable = |condition| match condition {
+                Condition::Expected(_) => Write::Delete { key, condition },
+                _ => Write::Delete { key, condition: Condition::Absent },
+            };
+            let condition = caller.condition(condition, encoded, Compress::Never, refusable)?.bind(encoded);
             caller.submit(Write::Delete { key, condition })
         }
         [key, ttl] if verb == atoms.touch => {
-            let key = checked_key(env, key)?;
-            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?.ok_or(ErrorKind::InvalidTtl)?;
-            caller.submit(Write::Touch { key, ttl_ms })
+            let ttl_ms = lifetime(env, ttl).unwrap_or(NO_LIFETIME);
+            caller.submit(Write::Touch { key: any_key(env, key), ttl_ms })
         }
         [key, by, initial, ttl] if verb == atoms.increment => {
-            let key = checked_key(env, key)?;
-            let ttl_ms = lifetime(env, ttl, ErrorKind::InvalidTtl)?;
-            let number = |term| match env.int(term) {
-                Some(int) => Ok(int),
-                None if env.is_integer(term) => Err(Stop::Failed(ErrorKind::ValueTooLarge)),
-                None => Err(Stop::Misused),
-            };
-            caller.submit(Write::Increment { key, by: number(by)?, initial: number(initial)?, ttl_ms })
+            let (key, ttl_ms) = (any_key(env, key), lifetime(env, ttl));
+            let write = |by, initial| Write::Increment { key, by, initial, ttl_ms };
+            match (env.int(by), env.int(initial)) {
+                (Some(by), Some(initial)) => caller.submit(write(by, initial)),
+                _ if env.is_integer(by) && env.is_integer(initial) => {
+                    Err(caller.refuse(write(0, 0), ErrorKind::ValueTooLarge.into()))
+                }
+                _ => Err(Stop::Misused),
+            }
         }
         [items, ttl, compress] if verb == atoms.put_many => {
             put_many(&caller, items, ttl, compress_of(compress)?, encoded)
         }
         [keys] if verb == atoms.delete_many => {
-            let keys = list(env, keys)?;
-            let keys = keys.iter().map(|key| checked_key(env, *key)).collect::<Answer<Vec<_>>>()?;
+            let keys = list(env, keys).map_err(|kind| caller.refuse(Write::DeleteMany { keys: &[] }, kind.into()))?;
+            let keys: Vec<&[u8]> = keys.iter().map(|key| any_key(env, *key)).collect();
             caller.submit(Write::DeleteMany { keys: &keys })
         }
         [items] if verb == atoms.touch_many => touch_many(&caller, items),
@@ -99,45 +108,41 @@ fn submit_with(
     }
 }
 
-/// All items are checked: first their form, then their keys, then their lifetimes, then their values.
+/// All items are checked: first their form, then (by the store) their keys, their lifetimes, their values.
 fn put_many(caller: &Caller<'_>, items: Term, ttl: Term, compress: Compress, encoded: &mut Vec<u8>) -> Answer {
     let env = caller.env;
+    let malformed = |kind: ErrorKind| caller.refuse(Write::PutMany { items: &[], compress }, kind.into());
     let mut parsed = Vec::new();
-    for item in list(env, items)? {
+    for item in list(env, items).map_err(malformed)? {
         let (key, value, ttl) = match env.tuple(item) {
             Some(&[key, value]) => (key, value, ttl),
             Some(&[key, value, ttl]) => (key, value, ttl),
-            _ => return Err(ErrorKind::InvalidOperationFormat.into()),
+            _ => return Err(malformed(ErrorKind::InvalidOperationFormat)),
         };
-        let key = env.bytes(key).ok_or(Stop::Failed(ErrorKind::InvalidOperationFormat))?;
-        parsed.push((key, value, ttl));
+        let key = env.bytes(key).ok_or_else(|| malformed(ErrorKind::InvalidOperationFormat))?;
+        parsed.push((key, value, lifetime(env, ttl)));
     }
-    parsed.iter().try_for_each(|(key, _, _)| check_key(key))?;
-    let ttls =
-        parsed.iter().map(|(_, _, ttl)| lifetime(env, *ttl, ErrorKind::InvalidTtl)).collect::<Answer<Vec<_>>>()?;
     let mut values = caller.encoder(encoded, compress);
-    let places = parsed.iter().map(|(_, value, _)| values.value(*value)).collect::<Answer<Vec<_>>>()?;
-    let items: Vec<_> = parsed
-        .iter()
-        .zip(places)
-        .zip(ttls)
-        .map(|(((key, _, _), (from, to)), ttl)| (*key, &encoded[from..to], ttl))
-        .collect();
+    let places = parsed.iter().map(|(_, value, _)| values.value(*value)).collect::<Answer<Vec<_>>>();
+    let places = places.map_err(|stop| {
+        let items: Vec<_> = parsed.iter().map(|(key, _, ttl_ms)| (*key, NO_VALUE, *ttl_ms)).collect();
+        caller.refuse(Write::PutMany { items: &items, compress }, stop)
+    })?;
+    let items: Vec<_> =
+        parsed.iter().zip(places).map(|((key, _, ttl_ms), (from, to))| (*key, &encoded[from..to], *ttl_ms)).collect();
     caller.submit(Write::PutMany { items: &items, compress })
 }
 
 fn touch_many(caller: &Caller<'_>, items: Term) -> Answer {
     let env = caller.env;
+    let malformed = |kind: ErrorKind| caller.refuse(Write::TouchMany { items: &[] }, kind.into());
     let mut parsed = Vec::new();
-    for item in list(env, items)? {
-        let Some(&[key, ttl]) = env.tuple(item) else { return Err(ErrorKind::InvalidTouchOperation.into()) };
-        parsed.push((env.bytes(key).ok_or(Stop::Failed(ErrorKind::InvalidTouchOperation))?, ttl));
+    for item in list(env, items).map_err(malformed)? {
+        let Some(&[key, ttl]) = env.tuple(item) else { return Err(malformed(ErrorKind::InvalidTouchOperation)) };
+        let key = env.bytes(key).ok_or_else(|| malformed(ErrorKind::InvalidTouchOperation))?;
+        parsed.push((key, lifetime(env, ttl).unwrap_or(NO_LIFETIME)));
     }
-    parsed.iter().try_for_each(|(key, _)| check_key(key))?;
-    let refusal = ErrorKind::InvalidTouchOperation;
-    let lifetime = |ttl| lifetime(env, ttl, refusal)?.ok_or(Stop::Failed(refusal));
-    let items = parsed.iter().map(|(key, ttl)| Ok((*key, lifetime(*ttl)?))).collect::<Answer<Vec<_>>>()?;
-    caller.submit(Write::TouchMany { items: &items })
+    caller.submit(Write::TouchMany { items: &parsed })
 }
 
 /// Who asks for a write, and what is the same for all writes.
@@ -155,6 +160,51 @@ impl Caller<'_> {
         let done = |result| answerer.answer(|env| reply_term(env, result));
         answer::during(self.env, || self.store.db.kv().submit(write, self.timeout_ms, done))?;
         Ok(slot)
+    }
+
+    /// Why a write cannot be made, unless the store refuses it for its caller, its keys or its lifetimes: that is said first.
+    /// It is shown the write with what it refuses last, and no time to do it.
+    fn refuse(&self, write: Write<'_>, stop: Stop) -> Stop {
+        let Stop::Failed(kind) = stop else { return stop };
+        let said = self.store.db.kv().submit(write, Some(0), |_| ()).map_err(|error| error.kind());
+        Stop::Failed(match said {
+            Ok(()) | Err(ErrorKind::InvalidValue | ErrorKind::InvalidCondition | ErrorKind::Timeout) => kind,
+            Err(first) => first,
+        })
+    }
+
+    /// A condition, `:always | :absent | {:revision, n} | {:expected, value}`, or `{:refused, kind}`, which the caller has found to
+    /// be none. `refusable` is the write under a condition.
+    fn condition<'w>(
+        &self,
+        term: Term,
+        encoded: &mut Vec<u8>,
+        compress: Compress,
+        refusable: impl Fn(Condition<'w>) -> Write<'w>,
+    ) -> Answer<Expectation> {
+        let atoms = atoms();
+        if term == atoms.always {
+            return Ok(Expectation::Always);
+        }
+        if term == atoms.absent {
+            return Ok(Expectation::Absent);
+        }
+        match self.env.tuple(term) {
+            Some(&[kind, value]) if kind == atoms.expected => {
+                let expected = self.encoder(encoded, compress).value(value);
+                let refused = |stop| self.refuse(refusable(Condition::Expected(NO_VALUE)), stop);
+                expected.map(|(from, to)| Expectation::Value(from, to)).map_err(refused)
+            }
+            Some(&[kind, revision]) if kind == atoms.revision => match self.env.uint(revision) {
+                Some(revision) => Ok(Expectation::Revision(revision)),
+                None => Err(self.refuse(refusable(Condition::Absent), ErrorKind::InvalidCondition.into())),
+            },
+            Some(&[kind, why]) if kind == atoms.refused => {
+                let why = atoms.kind_of(why).ok_or(Stop::Misused)?;
+                Err(self.refuse(refusable(Condition::Absent), why.into()))
+            }
+            _ => Err(Stop::Misused),
+        }
     }
 
     fn encoder<'a>(&self, out: &'a mut Vec<u8>, compress: Compress) -> Values<'a> {
@@ -217,27 +267,6 @@ impl Values<'_> {
             }
         }
     }
-
-    /// A condition, `:always | :absent | {:revision, n} | {:expected, value}`.
-    fn condition(&mut self, term: Term) -> Answer<Expectation> {
-        let atoms = atoms();
-        if term == atoms.always {
-            return Ok(Expectation::Always);
-        }
-        if term == atoms.absent {
-            return Ok(Expectation::Absent);
-        }
-        match self.env.tuple(term) {
-            Some(&[kind, value]) if kind == atoms.expected => {
-                self.value(value).map(|(from, to)| Expectation::Value(from, to))
-            }
-            Some(&[kind, revision]) if kind == atoms.revision => match self.env.uint(revision) {
-                Some(revision) => Ok(Expectation::Revision(revision)),
-                None => Err(ErrorKind::InvalidCondition.into()),
-            },
-            _ => Err(Stop::Misused),
-        }
-    }
 }
 
 /// A condition whose value lies among the encoded bytes.
@@ -249,6 +278,16 @@ enum Expectation {
 }
 
 impl Expectation {
+    /// The same with a value that is none.
+    fn without_value(&self) -> Condition<'static> {
+        match self {
+            Expectation::Always => Condition::Always,
+            Expectation::Absent => Condition::Absent,
+            Expectation::Revision(revision) => Condition::Revision(*revision),
+            Expectation::Value(..) => Condition::Expected(NO_VALUE),
+        }
+    }
+
     fn bind(self, encoded: &[u8]) -> Condition<'_> {
         match self {
             Expectation::Always => Condition::Always,
@@ -259,27 +298,15 @@ impl Expectation {
     }
 }
 
-fn checked_key<'a>(env: Env, key: Term) -> Answer<&'a [u8]> {
-    let key = key_bytes(env, key)?;
-    check_key(key)?;
-    Ok(key)
-}
-
-fn check_key(key: &[u8]) -> Answer<()> {
-    if (1..=limits::KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(ErrorKind::InvalidKey.into()) }
-}
-
-/// Milliseconds of a lifetime: nil and `:infinity` are none, else whole seconds above 0.
-fn lifetime(env: Env, ttl: Term, refusal: ErrorKind) -> Answer<Option<u64>> {
+/// Milliseconds of a lifetime: nil and `:infinity` are none, else whole seconds above 0. What cannot be one is
+/// [`NO_LIFETIME`]; the store says so, after it has looked at caller and key.
+fn lifetime(env: Env, ttl: Term) -> Option<u64> {
     let atoms = atoms();
     if ttl == atoms.nil || ttl == atoms.infinity {
-        return Ok(None);
+        return None;
     }
     let seconds = if env.kind(ttl) == Kind::Integer { env.uint(ttl) } else { None };
-    match seconds.and_then(|seconds| seconds.checked_mul(1000)) {
-        Some(ttl_ms) if (1..=limits::TTL_MS_MAX).contains(&ttl_ms) => Ok(Some(ttl_ms)),
-        _ => Err(refusal.into()),
-    }
+    Some(seconds.and_then(|seconds| seconds.checked_mul(1000)).unwrap_or(NO_LIFETIME))
 }
 
 fn compress_of(term: Term) -> Answer<Compress> {

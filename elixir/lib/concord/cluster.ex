@@ -51,15 +51,13 @@ defmodule Concord.Cluster do
   ## Functions
 
   Members are named by their node id or their name (text or atom), as `Concord.members/1` shows them. Those that
-  change something return when the change is committed, and may be called on any member or client. Options are `timeout:`
-  and `store:`. Errors, besides those of all verbs: `:cluster_not_ready` (no majority, or the node that is to vote lags
+  change something return when the change is committed, and may be called on any member or client; where tokens are needed,
+  by one with the scope `:admin`. Options are `timeout:`, `token:` and `store:`. Errors, besides those of all verbs: `:cluster_not_ready` (no majority, or the node that is to vote lags
   behind; try again), `:not_found` (no such member), `:invalid_config` (the last voter stays; the node belongs to another
   cluster). What is behind an error, and what to do next, is logged as a warning.
   """
 
-  require Logger
-
-  alias Concord.{Native, Options, Store}
+  alias Concord.{Error, Native, Options}
 
   @typedoc "A node id, or the name of a member."
   @type member :: pos_integer() | String.t() | atom()
@@ -72,7 +70,8 @@ defmodule Concord.Cluster do
   @wait_slice_ms 1_000
 
   @doc """
-  Whether this node serves: it belongs to a cluster, has caught up, and knows a leader that a majority follows.
+  Whether this node serves: it belongs to a cluster, has caught up, and knows a leader that a majority follows. Needs no
+  token.
 
       iex> Concord.Cluster.ready?()
       true
@@ -82,12 +81,15 @@ defmodule Concord.Cluster do
   @spec ready?(options()) :: boolean()
   def ready?(options \\ []) do
     Options.check(options, [], "Cluster.ready?")
-    handle = Store.handle(Options.store(options))
-    handle != nil and Native.ready(handle)
+
+    case own_handle(options) do
+      {:ok, handle} -> Native.ready(handle)
+      {:error, :noproc} -> false
+    end
   end
 
   @doc """
-  Waits until this node serves, at most so many milliseconds (30,000 by default).
+  Waits until this node serves, at most so many milliseconds (30,000 by default). Needs no token.
 
   Error: `:timeout`; what is missing is logged.
 
@@ -98,10 +100,10 @@ defmodule Concord.Cluster do
   def await_ready(timeout \\ 30_000, options \\ []) do
     Options.check([{:timeout, timeout} | options], [], "Cluster.await_ready")
 
-    run(options, "await_ready", fn handle ->
+    with {:ok, handle} <- own_handle(options) do
       deadline = System.monotonic_time(:millisecond) + Options.timeout(timeout: timeout)
-      wait(handle, deadline)
-    end)
+      handle |> wait(deadline) |> Error.told("Cluster.await_ready")
+    end
   end
 
   defp wait(handle, deadline) do
@@ -118,9 +120,13 @@ defmodule Concord.Cluster do
   has caught up. Nodes that have `seeds` join by themselves.
   """
   @spec add(String.t(), options()) :: {:ok, pos_integer()} | {:error, error()}
-  def add(address, options \\ []) when is_binary(address) do
+  def add(address, options \\ [])
+
+  def add(address, options) when is_binary(address) do
     change(options, "add", fn _handle -> {:ok, {:add, address}} end)
   end
+
+  def add(_address, _options), do: Options.no_clause(__MODULE__, :add, 2)
 
   @doc """
   Makes a member that has caught up, and was not to vote by itself (`promote: false`), a voter.
@@ -204,24 +210,13 @@ defmodule Concord.Cluster do
     Options.check(options, [], "Cluster.#{verb}")
     timeout_ms = if Keyword.has_key?(options, :timeout), do: Options.timeout(options)
 
-    run(options, verb, fn handle ->
-      with {:ok, change} <- find.(handle), do: Native.change(handle, change, timeout_ms)
-    end)
-  end
-
-  defp run(options, verb, function) do
-    case Store.handle(Options.store(options)) do
-      nil -> {:error, :noproc}
-      handle -> handle |> function.() |> told(verb)
+    with {:ok, handle} <- Options.handle(options) do
+      answer = with {:ok, change} <- find.(handle), do: Native.change(handle, change, timeout_ms)
+      Error.told(answer, "Cluster.#{verb}")
     end
   end
 
-  defp told({:error, {kind, message}}, verb) do
-    Logger.warning("Concord.Cluster.#{verb}: #{kind}: #{message}")
-    {:error, kind}
-  end
-
-  defp told(answer, _verb), do: answer
+  defp own_handle(options), do: options |> Keyword.take([:store]) |> Options.handle()
 
   defp node_id(_handle, id) when is_integer(id) and id in 0..0xFFFF_FFFF_FFFF_FFFF, do: {:ok, id}
 

@@ -5,7 +5,7 @@ defmodule Concord.ClusterConfig do
 
   require Logger
 
-  alias Concord.Config
+  alias Concord.{Config, Secret}
 
   @derive {Inspect, except: [:cookie]}
   @enforce_keys [:listen, :cookie]
@@ -90,15 +90,10 @@ defmodule Concord.ClusterConfig do
   end
 
   @doc """
-  A secret: text, or a function that gives it; the environment's when there is none.
+  The secret of all members, the environment's when none is given; empty when there is none.
   """
   def cookie(cookie) do
-    case if(is_function(cookie, 0), do: cookie.(), else: cookie) do
-      nil -> Config.environment("CONCORD_COOKIE") || ""
-      text when is_binary(text) -> text
-      atom when is_atom(atom) -> Atom.to_string(atom)
-      _ -> raise ArgumentError, "config :concord, cluster_cookie: should be text, or a function that gives it"
-    end
+    Secret.reveal(cookie, "config :concord, cluster_cookie") || Config.environment("CONCORD_COOKIE") || ""
   end
 
   @doc """

@@ -18,21 +18,32 @@ defmodule Concord.Config do
   | `snapshot_log_bytes` | growth of the log after which a snapshot compacts it | 64 MiB |
   | `cluster` | what makes the store a member of a cluster, or false: see `Concord.Cluster` | `CONCORD_LISTEN` and others; in development, in a VM with a name, the nodes around it; else none |
   | `cluster_cookie` | secret that all members share: text, or a function that gives it | `CONCORD_COOKIE` |
+  | `auth_enabled` | whether every verb needs a token, see `Concord.Token`; the variable turns it on as well where this is false | `CONCORD_AUTH_ENABLED`, else false |
+  | `api_port` | port on which the HTTP API, the console and `/metrics` are served; 0 takes any, see `Concord.serving/1` | `CONCORD_API_PORT`, else not served |
+  | `api_ip` | address of these ports: text or a tuple. Others than those of this machine need `auth_enabled` | `CONCORD_API_IP`, else `"127.0.0.1"` |
+  | `prometheus_port` | port on which `/metrics` alone is served | `CONCORD_PROMETHEUS_PORT`; 9568 with `prometheus_enabled: true`; else not served |
+  | `prometheus_enabled` | true: on port 9568 unless another is named; false: not, whatever port is named | |
+  | `http` | `[tls: [certificate: path, private_key: path], body_bytes_max: 8_388_608, connections_max: 1024, allow_open: false]`; `allow_open` serves other addresses without tokens: everybody who reaches them reads and writes | `CONCORD_API_TLS_CERTIFICATE`, `CONCORD_API_TLS_PRIVATE_KEY`, else plain |
+  | `local_socket` | serve programs of the same user on this machine, as `mix concord.cluster`, through `concord.sock` in `data_dir`, with every right | `CONCORD_LOCAL_SOCKET`, else true |
+  | `telemetry_enabled` | count and time calls, see `Concord.metrics_text/1` | `CONCORD_TELEMETRY_ENABLED`, else true |
+  | `hot_keys` | look for the keys that are used most, by a sample | `CONCORD_HOT_KEYS`, else true |
+  | `metrics_keys` | show those keys in metrics as they are instead of as salted hashes; keys may be secrets | `CONCORD_METRICS_KEYS`, else false |
   | `autostart` | whether the application starts a store by itself | `true` |
 
-  A store that is started beside the application's own (`Concord.child_spec/1`) takes these settings too, except
-  `cluster`, which each store has for itself.
+  A store that is started beside the application's own (`Concord.child_spec/1`) takes these settings too, except `cluster` and
+  those of HTTP, which each store has for itself. An embedded store opens no port that nobody asked for: two programs on one
+  machine would be in each other's way. `mix start` serves the API on port 4000 and metrics on 9568 by itself.
 
   One process at a time holds a data directory: give each environment (and each node on one machine) its own.
 
   Settings of things that this release does not have: those on which somebody's security rests
-  (`auth_enabled: true`, `audit_log: [enabled: true]`, `tls`) keep the store from starting; all others are named in a
+  (`audit_log: [enabled: true]`, `tls`) keep the store from starting; all others are named in a
   warning, and so are settings that nobody knows. Settings that turn such things off are fine.
   """
 
   require Logger
 
-  alias Concord.ClusterConfig
+  alias Concord.{ClusterConfig, HttpConfig}
 
   @enforce_keys [:data_dir]
   defstruct [
@@ -44,7 +55,13 @@ defmodule Concord.Config do
     value_bytes_max: 16 * 1024 * 1024,
     expiry_interval_ms: 1_000,
     snapshot_log_bytes: 64 * 1024 * 1024,
-    cluster: nil
+    cluster: nil,
+    auth_enabled: false,
+    local_socket: true,
+    telemetry_enabled: true,
+    hot_keys: true,
+    metrics_keys: false,
+    http: nil
   ]
 
   @type t :: %__MODULE__{
@@ -56,10 +73,19 @@ defmodule Concord.Config do
           value_bytes_max: pos_integer(),
           expiry_interval_ms: pos_integer(),
           snapshot_log_bytes: pos_integer(),
-          cluster: Concord.ClusterConfig.t() | nil
+          cluster: Concord.ClusterConfig.t() | nil,
+          auth_enabled: boolean(),
+          local_socket: boolean(),
+          telemetry_enabled: boolean(),
+          hot_keys: boolean(),
+          metrics_keys: boolean(),
+          http: Concord.HttpConfig.t() | nil
         }
 
   @known [
+    :api_ip,
+    :api_port,
+    :auth_enabled,
     :autostart,
     :cluster,
     :cluster_cookie,
@@ -68,21 +94,23 @@ defmodule Concord.Config do
     :default_read_consistency,
     :durability,
     :expiry_interval_ms,
+    :hot_keys,
+    :http,
+    :local_socket,
+    :metrics_keys,
     :name,
+    :prometheus_enabled,
+    :prometheus_port,
     :snapshot_log_bytes,
+    :telemetry_enabled,
     :value_bytes_max
   ]
 
-  @later_and_vital [:auth_enabled, :audit_log, :tls]
+  @later_and_vital [:audit_log, :tls]
 
   @later [
-    :api_ip,
-    :api_port,
     :cluster_name,
     :event_stream,
-    :http,
-    :prometheus_enabled,
-    :prometheus_port,
     :telemetry,
     :tracing_enabled,
     :tracing_exporter,
@@ -114,7 +142,17 @@ defmodule Concord.Config do
       value_bytes_max: positive(settings, :value_bytes_max, 16 * 1024 * 1024),
       expiry_interval_ms: positive(settings, :expiry_interval_ms, 1_000),
       snapshot_log_bytes: positive(settings, :snapshot_log_bytes, 64 * 1024 * 1024),
-      cluster: cluster(settings, overrides, name, durability)
+      cluster: cluster(settings, overrides, name, durability),
+      auth_enabled: auth_enabled?(settings),
+      local_socket: switch(settings, :local_socket, "CONCORD_LOCAL_SOCKET", true),
+      telemetry_enabled: switch(settings, :telemetry_enabled, "CONCORD_TELEMETRY_ENABLED", true),
+      hot_keys: switch(settings, :hot_keys, "CONCORD_HOT_KEYS", true),
+      metrics_keys: switch(settings, :metrics_keys, "CONCORD_METRICS_KEYS", false),
+      http:
+        if(name == Concord,
+          do: HttpConfig.read(settings, shared?: true),
+          else: HttpConfig.read(overrides, shared?: false)
+        )
     }
   end
 
@@ -129,7 +167,8 @@ defmodule Concord.Config do
 
     {config.data_dir, durability, config.default_read_consistency, compression_to_native(config.compression),
      config.value_bytes_max, config.expiry_interval_ms, config.snapshot_log_bytes,
-     ClusterConfig.to_native(config.cluster)}
+     ClusterConfig.to_native(config.cluster), {config.auth_enabled, config.local_socket},
+     {config.telemetry_enabled, config.hot_keys, config.metrics_keys}, HttpConfig.to_native(config.http)}
   end
 
   @doc false
@@ -166,6 +205,22 @@ defmodule Concord.Config do
     case Keyword.fetch(settings, key) do
       {:ok, value} -> value
       :error -> environment(variable) || default
+    end
+  end
+
+  @doc false
+  # Whoever asks for tokens gets them, wherever he asks: what is served by mistake to everybody cannot be taken back.
+  def auth_enabled?(settings \\ Application.get_all_env(:concord)) do
+    switch(settings, :auth_enabled, "CONCORD_AUTH_ENABLED", false) or
+      switch([], :auth_enabled, "CONCORD_AUTH_ENABLED", false)
+  end
+
+  defp switch(settings, key, variable, default) do
+    case setting(settings, key, variable, default) do
+      on when on in [true, "true", "1"] -> true
+      off when off in [false, "false", "0"] -> false
+      nil -> default
+      other -> invalid("#{key} (#{variable})", other, "true or false")
     end
   end
 
@@ -239,10 +294,6 @@ defmodule Concord.Config do
       raise ArgumentError,
             "config :concord, #{key}: #{inspect(settings[key])} - this release has no such thing yet, " <>
               "and going on without it would not be safe; turn it off to start without"
-    end
-
-    if environment("CONCORD_AUTH_ENABLED") not in [nil, "false", "0"] do
-      raise ArgumentError, "CONCORD_AUTH_ENABLED: this release has no tokens yet; unset it to start without"
     end
   end
 

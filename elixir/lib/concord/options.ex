@@ -6,8 +6,24 @@ defmodule Concord.Options do
   # About 49 days, for `timeout: :infinity`.
   @timeout_ms_max 4_294_967_295
 
-  @compile {:inline, store: 1, level: 1, timeout: 1}
-  def store(options), do: Keyword.get(options, :store, Concord)
+  alias Concord.{Native, Store}
+
+  @doc """
+  The handle through which a call goes: that of the store, or that of the token's holder.
+  """
+  @compile {:inline, handle: 1}
+  def handle([]), do: handle_of(Concord, nil)
+  def handle(options), do: handle_of(Keyword.get(options, :store, Concord), Keyword.get(options, :token))
+
+  defp handle_of(store, token) do
+    case Store.handle(store) do
+      nil -> {:error, :noproc}
+      handle when token == nil -> {:ok, handle}
+      handle -> Native.as_token(handle, token)
+    end
+  end
+
+  @compile {:inline, level: 1, timeout: 1}
   def level(options), do: Keyword.get(options, :consistency)
 
   def timeout(options) do
@@ -34,8 +50,15 @@ defmodule Concord.Options do
     if valid?(key, value, allowed), do: check(rest, allowed, verb), else: refuse(key, value, allowed, verb)
   end
 
-  def check(other, _allowed, verb) do
-    raise ArgumentError, "Concord.#{verb}: options are a keyword list, got: #{inspect(other)}"
+  # What was given is not shown: a token may be in it.
+  def check(_other, _allowed, verb), do: raise(ArgumentError, "Concord.#{verb}: options are a keyword list")
+
+  @doc """
+  Raises as a function without a clause for its arguments does, but never shows them: a token may be among them.
+  """
+  @spec no_clause(module(), atom(), arity()) :: no_return()
+  def no_clause(module, function, arity) do
+    raise FunctionClauseError, module: module, function: function, arity: arity
   end
 
   defp valid?(:timeout, timeout, _), do: timeout == :infinity or (is_integer(timeout) and timeout in 0..@timeout_ms_max)
@@ -48,7 +71,11 @@ defmodule Concord.Options do
   defp valid?(key, _value, allowed), do: key in allowed
 
   defp refuse(key, value, allowed, verb) do
-    known = Enum.map_join([:timeout, :token, :store | allowed], ", ", &inspect/1)
-    raise ArgumentError, "Concord.#{verb}: #{inspect([{key, value}])} is no option here; there are #{known}"
+    known = [:timeout, :token, :store | allowed]
+    # The value of an option that nobody knows may be a token, and that of `token:` is about to be one.
+    given = if key in known and key != :token, do: inspect([{key, value}]), else: inspect(key)
+
+    raise ArgumentError,
+          "Concord.#{verb}: #{given} is no option here; there are #{Enum.map_join(known, ", ", &inspect/1)}"
   end
 end

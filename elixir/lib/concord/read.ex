@@ -5,9 +5,6 @@ defmodule Concord.Read do
 
   alias Concord.{Native, Write}
 
-  # Any key will do, whether it is there or not.
-  @probe <<0>>
-
   @doc """
   Reads `:value`, `:ttl`, `:value_ttl` or `:record` of a key.
   """
@@ -45,13 +42,16 @@ defmodule Concord.Read do
   Runs a read of many keys, `read.(handle, level, timeout)`.
 
   It would wait on one of the VM's few threads for blocking calls, which files need too. So a read of one key goes first
-  where other nodes must be asked: it waits by message, and when nobody answers no thread is held.
+  where other nodes must be asked: it waits by message, and when nobody answers no thread is held. That key, `probe`, is
+  one that the caller must be allowed to read; it need not be there. Nil when nothing is read.
   """
-  def run_many(handle, read, level, timeout) do
+  def run_many(handle, nil, read, level, timeout), do: read.(handle, level, timeout)
+
+  def run_many(handle, probe, read, level, timeout) do
     started = System.monotonic_time(:millisecond)
 
-    with :waits <- Native.read(handle, @probe, :ttl, level, timeout),
-         {:error, kind} when kind != :not_found <- wait(handle, @probe, :ttl, level, timeout) do
+    with :waits <- Native.read(handle, probe, :ttl, level, timeout),
+         {:error, kind} when kind != :not_found <- wait(handle, probe, :ttl, level, timeout) do
       {:error, kind}
     else
       _ -> read.(handle, level, max(started + timeout - System.monotonic_time(:millisecond), 1))

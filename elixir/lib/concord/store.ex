@@ -53,17 +53,18 @@ defmodule Concord.Store do
   end
 
   @impl true
-  def terminate(_reason, %{name: name, handle: handle}) do
-    :persistent_term.erase(key(name))
-    Native.close(handle)
-  end
+  def terminate(_reason, %{name: name, handle: handle}), do: close(name, handle)
 
   # A store whose process was killed is still open.
   defp close_stale(name) do
-    with handle when handle != nil <- handle(name) do
-      :persistent_term.erase(key(name))
-      Native.close(handle)
-    end
+    with handle when handle != nil <- handle(name), do: close(name, handle)
+  end
+
+  # Erased only afterwards: the VM frees an erased term under the feet of a call that runs on a dirty scheduler, as closing
+  # does, when nothing else refers to it (OTP 25). Meanwhile calls answer `:closed`.
+  defp close(name, handle) do
+    :ok = Native.close(handle)
+    :persistent_term.erase(key(name))
   end
 
   defp open(options) do

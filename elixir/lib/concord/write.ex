@@ -5,29 +5,23 @@ defmodule Concord.Write do
   # Each function makes its reference and receives by it, so that the VM looks only at messages newer than
   # the reference, however full the mailbox is.
 
-  alias Concord.{Native, Store}
+  alias Concord.Native
 
   @doc """
   Runs one operation and answers what it answered.
   """
-  def run(store, operation, timeout) do
-    case Store.handle(store) do
-      nil ->
-        {:error, :noproc}
+  def run(handle, operation, timeout) do
+    reference = make_ref()
 
-      handle ->
-        reference = make_ref()
+    case Native.submit(handle, reference, operation, timeout) do
+      {:error, _kind} = refused ->
+        refused
 
-        case Native.submit(handle, reference, operation, timeout) do
-          {:error, _kind} = refused ->
-            refused
-
-          slot ->
-            receive do
-              {^reference, answer} -> answer
-            after
-              timeout -> give_up(slot, reference, :unknown_outcome)
-            end
+      slot ->
+        receive do
+          {^reference, answer} -> answer
+        after
+          timeout -> give_up(slot, reference, :unknown_outcome)
         end
     end
   end
@@ -35,30 +29,24 @@ defmodule Concord.Write do
   @doc """
   Runs a bulk operation. `{:ok, result}` once it is done; `prepare` makes the result while the disk is busy.
   """
-  def run_bulk(store, operation, timeout, prepare) do
-    case Store.handle(store) do
-      nil ->
-        {:error, :noproc}
+  def run_bulk(handle, operation, timeout, prepare) do
+    reference = make_ref()
 
-      handle ->
-        reference = make_ref()
+    case Native.submit(handle, reference, operation, timeout) do
+      {:error, _kind} = refused ->
+        refused
 
-        case Native.submit(handle, reference, operation, timeout) do
-          {:error, _kind} = refused ->
-            refused
+      slot ->
+        result = prepare.()
 
-          slot ->
-            result = prepare.()
+        answer =
+          receive do
+            {^reference, answer} -> answer
+          after
+            timeout -> give_up(slot, reference, :unknown_outcome)
+          end
 
-            answer =
-              receive do
-                {^reference, answer} -> answer
-              after
-                timeout -> give_up(slot, reference, :unknown_outcome)
-              end
-
-            if answer == :ok, do: {:ok, result}, else: answer
-        end
+        if answer == :ok, do: {:ok, result}, else: answer
     end
   end
 
