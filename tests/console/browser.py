@@ -158,7 +158,8 @@ class Browser:
         find = f"""[...document.querySelectorAll({json.dumps(selector)})].find((each) =>
             each.checkVisibility() && !each.disabled && each.textContent.trim().startsWith({json.dumps(text)}))"""
         self.wait(find, f"{selector} saying {text!r}")
-        box = self.evaluate(f"""(() => {{ const found = {find}; found.scrollIntoView({{block: "center", behavior: "instant"}});
+        box = self.evaluate(f"""(() => {{ const found = {find};
+            found.scrollIntoView({{block: "center", behavior: "instant"}});
             const box = found.getBoundingClientRect();
             return [box.x + Math.min(box.width / 2, 60), box.y + box.height / 2]; }})()""")
         for kind in ("mousePressed", "mouseReleased"):

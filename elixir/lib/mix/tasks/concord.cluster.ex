@@ -1,6 +1,4 @@
 defmodule Mix.Tasks.Concord.Cluster do
-  @shortdoc "Shows the running node and its cluster, and manages tokens"
-
   @moduledoc """
   Acts on the node that runs on this machine, through the socket in its data directory. It never starts one.
 
@@ -30,6 +28,8 @@ defmodule Mix.Tasks.Concord.Cluster do
 
   The exit status is 1 when no node runs or it refuses, with what to do next.
   """
+
+  @shortdoc "Shows the running node and its cluster, and manages tokens"
 
   use Mix.Task
 

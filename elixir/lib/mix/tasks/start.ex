@@ -1,6 +1,4 @@
 defmodule Mix.Tasks.Start do
-  @shortdoc "Runs a Concord node with its HTTP API"
-
   @moduledoc """
   Runs this application, and with it its Concord node, until it is told to stop; the node serves the HTTP API.
 
@@ -15,6 +13,8 @@ defmodule Mix.Tasks.Start do
 
   `iex -S mix start` gives a prompt beside it. `mix concord.cluster` acts on the node that runs.
   """
+
+  @shortdoc "Runs a Concord node with its HTTP API"
 
   use Mix.Task
 
