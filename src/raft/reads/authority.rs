@@ -66,9 +66,15 @@ pub(in crate::raft) async fn confirm_here(core: &Core, level: Consistency) -> Re
         }
     }
     let raft = core.raft().ok_or_else(no_leader)?;
+    let begun_ns = core.lease.now_ns();
     let confirming = raft.ensure_linearizable(ReadPolicy::ReadIndex);
     match tokio::time::timeout(core.election_timeout * 2, confirming).await {
-        Ok(Ok(_)) => Ok(ReadIndex { applied: core.applied.entries(), time_ms: core.time.now_ms() }),
+        // openraft takes the answer to an older request for one to the newest that ends at the same entry: an answer that
+        // a partition has held back would confirm a leader that was replaced long ago. When each request was sent is
+        // known here.
+        Ok(Ok(_)) if core.lease.quorum_answered_ns().is_some_and(|sent_ns| sent_ns >= begun_ns) => {
+            Ok(ReadIndex { applied: core.applied.entries(), time_ms: core.time.now_ms() })
+        }
         _ => Err(no_leader()),
     }
 }
