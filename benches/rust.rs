@@ -11,6 +11,8 @@ mod disk;
 mod etcd;
 #[path = "rust/million.rs"]
 mod million;
+#[path = "rust/query.rs"]
+mod query;
 #[path = "rust/telemetry.rs"]
 mod telemetry;
 #[path = "rust/writes.rs"]
@@ -30,10 +32,11 @@ fn main() {
         ["member", folder, at, ref ports @ ..] => cluster::member(Path::new(folder), at, ports),
         ["cluster"] => cluster::run(folder().path()),
         ["telemetry"] => telemetry::run(),
+        ["query"] => query::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => panic!("usage: rust [cluster | failover | telemetry | reads on|off N | fill|open|pause DIR]"),
+        _ => panic!("usage: rust [cluster | failover | telemetry | query | reads on|off N | fill|open|pause DIR]"),
     }
 }
 
@@ -45,6 +48,7 @@ fn run_all() {
     let folder = folder();
     telemetry::run();
     writes::run(folder.path());
+    query::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Status, Tokens};
+use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
@@ -41,6 +41,7 @@ struct Inner {
     kv: Kv,
     cluster: Cluster,
     tokens: Tokens,
+    query: Query,
 }
 
 /// What all handles share.
@@ -66,8 +67,8 @@ struct Named {
 impl Store {
     fn handle(self: &Arc<Store>, caller: Caller) -> Concord {
         let kv = self.trusted.acting_as(caller.clone());
-        let (cluster, tokens) = (Cluster::new(kv.clone()), Tokens::new(kv.clone()));
-        Concord { inner: Arc::new(Inner { store: self.clone(), caller, kv, cluster, tokens }) }
+        let (cluster, tokens, query) = (Cluster::new(kv.clone()), Tokens::new(kv.clone()), Query::new(kv.clone()));
+        Concord { inner: Arc::new(Inner { store: self.clone(), caller, kv, cluster, tokens, query }) }
     }
 }
 
@@ -255,6 +256,11 @@ impl Concord {
     /// The key-value verbs.
     pub fn kv(&self) -> &Kv {
         &self.inner.kv
+    }
+
+    /// The verbs about all records that a selector picks.
+    pub fn query(&self) -> &Query {
+        &self.inner.query
     }
 
     /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`. A client tells what

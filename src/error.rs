@@ -63,7 +63,7 @@ error_kinds! {
     MissingCondition = 12, "missing_condition";
     /// A conditional write takes one condition only.
     ConflictingConditions = 13, "conflicting_conditions";
-    /// The condition is not of a form that can be evaluated.
+    /// The condition of a write, or the selector of a query, is not of a form that can be evaluated.
     InvalidCondition = 14, "invalid_condition";
     /// A bulk operation holds at most 500 items.
     BatchTooLarge = 15, "batch_too_large";
@@ -133,19 +133,32 @@ impl fmt::Display for ErrorKind {
 pub struct Error {
     kind: ErrorKind,
     message: Box<str>,
+    column: Option<u32>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind` with a message for people.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into().into_boxed_str(), source: None }
+        Error { kind, message: message.into().into_boxed_str(), column: None, source: None }
     }
 
     /// The same error, remembering what caused it.
     pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.source = Some(source.into());
         self
+    }
+
+    /// The same error, found at this column of a text that was given.
+    pub(crate) fn at_column(mut self, column: usize) -> Error {
+        self.column = u32::try_from(column).ok();
+        self
+    }
+
+    /// Where in an expression or a pattern the fault is: which character, the first is 1. `None` for what has no place.
+    /// The message says it as well.
+    pub fn column(&self) -> Option<usize> {
+        self.column.map(|column| column as usize)
     }
 
     /// What kind of failure this is.
@@ -176,7 +189,7 @@ impl From<ErrorKind> for Error {
             ErrorKind::ConditionFailed => "the current record does not meet the condition; read it and decide again",
             ErrorKind::MissingCondition => "a conditional write needs `expected` or `condition`",
             ErrorKind::ConflictingConditions => "give either `expected` or `condition`, not both",
-            ErrorKind::InvalidCondition => "the condition cannot be evaluated",
+            ErrorKind::InvalidCondition => "the condition or selector cannot be evaluated",
             ErrorKind::BatchTooLarge => "a bulk operation holds at most 500 items; split it",
             ErrorKind::InvalidOperationFormat => "an item of the bulk operation has the wrong shape",
             ErrorKind::NotAnInteger => "the current value is not an integer",

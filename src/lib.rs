@@ -11,6 +11,7 @@
 //! ```
 //!
 //! Rooms, from the ground up: `error`, `limits`, `config`; `model` (nouns); `encoding` (nouns as bytes);
+//! `expression` (what picks records);
 //! `state_machine` (deterministic content); `telemetry` (what is counted); `storage` (files); `net` (connections);
 //! `discovery` (peers to try);
 //! `raft` (consensus); `service` (verbs); `concord` (the handle); `http` (the API, the console, local administration).
@@ -21,6 +22,7 @@ mod config;
 mod discovery;
 mod encoding;
 mod error;
+mod expression;
 mod http;
 pub mod limits;
 mod model;
@@ -41,11 +43,16 @@ pub use config::{SettingRow, Settings, Source};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
+pub use expression::{check_expression, expression_holds};
 pub use http::Serving;
-pub use model::{Compress, Condition, Consistency, ReadOptions, Record, RecordView, Reply, Scopes, Value, Write};
+pub use model::{
+    Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
+};
+pub use model::{Selector, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens};
+pub use service::{Page, PageOptions, Pages, Pair, Query};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem};
 
 /// The Rust of the README's quick start compiles.

@@ -15,6 +15,21 @@ pub const VALUE_DEPTH_MAX: usize = 128;
 /// Most decimal digits of an integer in JSON, as many as Python converts. Beyond it: `invalid_value`.
 pub const JSON_INTEGER_DIGITS_MAX: usize = 4300;
 
+/// Longest pattern of a selector or an expression. Beyond it: `invalid_condition`.
+pub const PATTERN_BYTES_MAX: usize = 1024;
+
+/// Largest program that a pattern may become, bytes. Beyond it: `invalid_condition`.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Longest expression. Beyond it: `invalid_condition`.
+pub const EXPRESSION_BYTES_MAX: usize = 4096;
+
+/// Deepest nesting of an expression. Beyond it: `invalid_condition`.
+pub const EXPRESSION_DEPTH_MAX: usize = 64;
+
+/// Most patterns in an expression: each takes its time to be made ready, on every replica. Beyond it: `invalid_condition`.
+pub const EXPRESSION_PATTERNS_MAX: usize = 8;
+
 /// Most items in one bulk operation. Beyond it: `batch_too_large`.
 pub const BATCH_OPS_MAX: usize = 500;
 

@@ -14,6 +14,8 @@ mod limits;
 mod members;
 #[path = "http/parsing.rs"]
 mod parsing;
+#[path = "http/query.rs"]
+mod query;
 #[path = "http/several.rs"]
 mod several;
 #[path = "http/tls.rs"]

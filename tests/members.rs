@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, NodeState,
-    PutOptions, ReadOptions, Value,
+    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, NewToken, NodeState,
+    PageOptions, PutOptions, ReadOptions, Scopes, Selector, Value,
 };
 use until::until;
 
@@ -293,4 +293,55 @@ fn nodes_that_join_at_once_do_not_wait_for_each_other() {
     joining.iter().for_each(|node| node.cluster().wait_ready(20_000).unwrap());
     eprintln!("joined after {:?}", start.elapsed());
     assert!(start.elapsed() < Duration::from_secs(5), "they joined after {:?}", start.elapsed());
+}
+
+/// Promised: a client that is no member can ask everything, at one point in time, page by page; what is removed is removed
+/// alike on every member; a token reaches no further through a client.
+#[test]
+fn queries_of_members_and_clients_agree_and_removals_leave_equal_replicas() {
+    let trio = Trio::new(Durability::Memory);
+    let nodes = trio.open_all();
+    let client = trio.client();
+    for first in (0..6_000).step_by(500) {
+        let items: Vec<_> = (first..first + 500).map(|n| (format!("n:{n:05}"), Value::from(n), None)).collect();
+        client.kv().put_many(&items).wait().unwrap();
+    }
+    client.kv().put("large:1", "x".repeat(900_000)).wait().unwrap();
+    client.kv().put("large:2", "y".repeat(900_000)).wait().unwrap();
+    let (all, strong) = (Selector::default(), ReadOptions { consistency: Some(Consistency::Strong), timeout_ms: None });
+    let some = Selector { prefix: Some(b"n:"), suffix: Some(b"7"), filter: Some("value >= 100"), offset: 3, ..all };
+    for db in nodes.iter().chain([&client]) {
+        assert_eq!(db.query().count(&all, &strong).unwrap(), 6_002);
+        let keys = db.query().keys(&Selector { limit: Some(500), ..some }, &strong).unwrap();
+        assert_eq!((keys.len(), &*keys[0], &*keys[499]), (500, &b"n:00137"[..], &b"n:05127"[..]));
+        assert_eq!(db.query().count(&some, &strong).unwrap(), 587);
+        assert_eq!(db.query().pairs(&Selector { prefix: Some(b"large"), ..all }, &strong).unwrap().len(), 2);
+        let wrong = db.query().keys(&Selector { filter: Some("value >"), ..all }, &strong).unwrap_err();
+        assert_eq!((wrong.kind(), wrong.column()), (ErrorKind::InvalidCondition, Some(8)));
+    }
+    let options = PageOptions { items_max: 700, ..PageOptions::default() };
+    let mut pages = client.query().stream(&Selector { prefix: Some(b"n:"), ..all }, &strong, &options).unwrap();
+    let first = pages.next_page().unwrap().unwrap();
+    let removed = Selector { range: Some((b"n:00700", b"n:04999")), filter: Some("value != 2000"), ..all };
+    assert_eq!(client.query().delete_where(&removed, None).unwrap(), 4_299);
+    let rest: usize = pages.by_ref().map(|page| page.unwrap().pairs.len()).sum();
+    assert_eq!((first.pairs.len(), rest), (700, 5_300), "as it was before");
+    assert_eq!(client.query().count(&all, &strong).unwrap(), 1_703);
+    assert_eq!(nodes[leader_of(&nodes)].query().delete_where(&Selector { limit: Some(3), ..some }, None).unwrap(), 3);
+
+    let scopes = Scopes { read: true, write: true, admin: false };
+    let new = NewToken { name: "bound".into(), scopes, key_prefixes: vec![b"n:00".to_vec()], ttl: None };
+    let token = nodes[leader_of(&nodes)].as_admin().tokens().create(&new).unwrap().token;
+    let bound = client.with_token(token.reveal()).unwrap();
+    let within = Selector { prefix: Some(b"n:000"), ..all };
+    assert_eq!(bound.query().count(&within, &strong).unwrap(), 100);
+    assert_eq!(bound.query().delete_where(&within, None).unwrap(), 100);
+    for beyond in [all, Selector { prefix: Some(b"n:0"), ..all }] {
+        assert_eq!(bound.query().count(&beyond, &strong).unwrap_err().kind(), ErrorKind::Forbidden);
+        assert_eq!(bound.query().delete_where(&beyond, None).unwrap_err().kind(), ErrorKind::Forbidden);
+    }
+    until("all have applied as much", || {
+        let digests: Vec<_> = nodes.iter().map(|node| node.digest().unwrap()).collect();
+        digests.iter().all(|digest| *digest == digests[0]).then_some(())
+    });
 }

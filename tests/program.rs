@@ -5,6 +5,8 @@
 mod configuration;
 #[path = "program/local.rs"]
 mod local;
+#[path = "program/query.rs"]
+mod query;
 #[path = "program/shell.rs"]
 mod shell;
 #[path = "program/transfer.rs"]

@@ -162,3 +162,13 @@ pub(super) fn print_error(error: &Error, way: Option<&Way>, json: bool) {
 pub(super) fn print(line: &str) -> Result<()> {
     writeln!(std::io::stdout(), "{line}").map_err(|error| Error::new(ErrorKind::Io, format!("cannot print: {error}")))
 }
+
+/// The same without an end of the line.
+pub(super) fn print_piece(piece: &str) -> Result<()> {
+    write!(std::io::stdout(), "{piece}").map_err(|error| Error::new(ErrorKind::Io, format!("cannot print: {error}")))
+}
+
+/// A remark for people, beside what is printed for programs.
+pub(super) fn print_aside(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -12,7 +12,7 @@ use super::stored;
 use super::wire::{WireReader, damaged, put_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{Command, Condition, Operation, PutItem};
+use crate::model::{Command, Condition, Operation, PutItem, Selector};
 
 /// Version of a payload without a header; each command's own stamp is its time. Read for ever, written no more.
 pub(crate) const UNSTAMPED_VERSION: u8 = 1;
@@ -137,6 +137,7 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         // Bounds are those of reading it; what is left is the lifetime.
         Operation::CreateToken(item) => check_deadline(item.deadline_ms, stamp_ms, ErrorKind::InvalidTtl),
         Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
+        Operation::DeleteWhere(selector) => check_selector(selector),
         Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
 }
@@ -163,8 +164,22 @@ fn check_deadline(deadline_ms: Option<u64>, stamp_ms: u64, refusal: ErrorKind) -
 fn check_condition(condition: Condition<'_>) -> Result<()> {
     match condition {
         Condition::Expected(value) => check_value(value, limits::VALUE_BYTES_MAX_CEILING),
+        Condition::Where(expression) => check_length(expression.len(), limits::EXPRESSION_BYTES_MAX),
         Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
     }
+}
+
+/// Lengths only: what cannot be understood is refused by the state machine, the same on every replica.
+fn check_selector(selector: &Selector<'_>) -> Result<()> {
+    let Selector { prefix, suffix, contains, pattern, range, filter, .. } = *selector;
+    let keys = [prefix, suffix, contains, range.map(|(from, _)| from), range.map(|(_, to)| to)];
+    keys.iter().flatten().try_for_each(|key| check_length(key.len(), limits::KEY_BYTES_MAX))?;
+    check_length(pattern.map_or(0, |pattern| pattern.text.len()), limits::PATTERN_BYTES_MAX)?;
+    check_length(filter.map_or(0, str::len), limits::EXPRESSION_BYTES_MAX)
+}
+
+fn check_length(bytes: usize, bytes_max: usize) -> Result<()> {
+    if bytes <= bytes_max { Ok(()) } else { Err(ErrorKind::InvalidCondition.into()) }
 }
 
 fn check_many(items: usize) -> Result<()> {

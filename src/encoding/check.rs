@@ -62,6 +62,11 @@ fn item(reader: &mut Reader<'_>, depth: usize) -> Read<()> {
     }
 }
 
+/// Passes over the next item.
+pub(super) fn skip(reader: &mut Reader<'_>) -> Read<()> {
+    if reader.skip_small() { Ok(()) } else { item(reader, 1) }
+}
+
 fn array(reader: &mut Reader<'_>, head: Head, depth: usize) -> Read<()> {
     match reader.length(head, 1)? {
         Length(Some(count)) => items(reader, count, depth + 1),

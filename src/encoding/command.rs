@@ -6,6 +6,10 @@
 //! An authorised operation has, as its fields, the id of the token, the number of the operation and the operation's fields.
 //! Integers are LEB128, byte strings carry their length, an absent deadline is 0.
 
+mod selector;
+
+pub(crate) use selector::{put_selector, read_selector};
+
 use super::batch::BatchHeader;
 use super::wire::{WireReader, damaged, put_bytes, put_signed, put_varint};
 use crate::error::Result;
@@ -25,11 +29,13 @@ const CREATE_TOKEN: u8 = 10;
 const REVOKE_TOKEN: u8 = 11;
 const NOTE_TOKEN_USE: u8 = 12;
 const AUTHORISED: u8 = 13;
+const DELETE_WHERE: u8 = 14;
 
 const ALWAYS: u8 = 0;
 const ABSENT: u8 = 1;
 const REVISION: u8 = 2;
 const EXPECTED: u8 = 3;
+const WHERE: u8 = 4;
 
 /// Appends one command to a payload, which [`put_batch_header`](super::batch::put_batch_header) began.
 pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
@@ -53,6 +59,7 @@ fn number_of(operation: &Operation<'_>) -> u8 {
         Operation::RevokeToken(_) => REVOKE_TOKEN,
         Operation::NoteTokenUse { .. } => NOTE_TOKEN_USE,
         Operation::Authorised { .. } => AUTHORISED,
+        Operation::DeleteWhere(_) => DELETE_WHERE,
     }
 }
 
@@ -99,6 +106,7 @@ fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
             put_varint(out, token.0);
             put_varint(out, *used_ms);
         }
+        Operation::DeleteWhere(selector) => put_selector(out, selector),
         Operation::Authorised { token, operation } => {
             put_varint(out, token.0);
             out.push(number_of(operation));
@@ -153,6 +161,10 @@ fn put_condition(out: &mut Vec<u8>, condition: &Condition<'_>) {
         Condition::Expected(value) => {
             out.push(EXPECTED);
             put_bytes(out, value);
+        }
+        Condition::Where(expression) => {
+            out.push(WHERE);
+            put_bytes(out, expression.as_bytes());
         }
     }
 }
@@ -214,6 +226,7 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         CREATE_TOKEN => Operation::CreateToken(read_new_token(reader)?),
         REVOKE_TOKEN => Operation::RevokeToken(TokenId(reader.varint()?)),
         NOTE_TOKEN_USE => Operation::NoteTokenUse { token: TokenId(reader.varint()?), used_ms: reader.varint()? },
+        DELETE_WHERE => Operation::DeleteWhere(read_selector(reader)?),
         other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
     })
 }
@@ -253,6 +266,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
         ABSENT => Ok(Condition::Absent),
         REVISION => Ok(Condition::Revision(reader.varint()?)),
         EXPECTED => Ok(Condition::Expected(reader.bytes()?)),
+        WHERE => Ok(Condition::Where(selector::read_text(reader)?)),
         other => Err(damaged(&format!("unknown condition {other} in a log entry"))),
     }
 }
@@ -261,6 +275,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
 mod tests {
     use super::*;
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
+    use crate::model::{Pattern, PatternFlags, Selector};
 
     fn samples() -> Vec<Command<'static>> {
         let item = PutItem { key: b"k", stored: b"\0\x01", deadline_ms: Some(7) };
@@ -282,6 +297,43 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/commands_v2.hex");
     /// The commands that came with tokens.
     const GOLDEN_TOKENS: &str = include_str!("../../tests/golden/commands_tokens.hex");
+
+    /// The commands that came with queries.
+    const GOLDEN_QUERY: &str = include_str!("../../tests/golden/commands_query.hex");
+
+    fn query_samples() -> Vec<Command<'static>> {
+        let item = PutItem { key: b"k", stored: b"\0\x01", deadline_ms: Some(7) };
+        let flags = PatternFlags { caseless: true, unicode: true, ..PatternFlags::default() };
+        let whole = Selector {
+            prefix: Some(b"user:"),
+            suffix: Some(b""),
+            contains: Some(b"\xff"),
+            pattern: Some(Pattern { text: r"\d{3}", flags }),
+            range: Some((b"a", b"z\xff")),
+            filter: Some("value.age >= 30"),
+            offset: 300,
+            limit: Some(u64::MAX),
+        };
+        let operations = [
+            Operation::Put { item, condition: Condition::Where("value.version < 2") },
+            Operation::Delete { key: b"k", condition: Condition::Where("ttl == null") },
+            Operation::DeleteWhere(Selector::default()),
+            Operation::DeleteWhere(whole),
+            Operation::DeleteWhere(Selector { limit: Some(0), suffix: Some(b":1"), ..Selector::default() }),
+        ];
+        let token = TokenId(1);
+        let authorised =
+            operations.clone().map(|operation| Operation::Authorised { token, operation: Box::new(operation) });
+        let operations = operations.into_iter().chain(authorised);
+        operations.map(|operation| Command { stamp_ms: 1_700_000_000_000, operation }).collect()
+    }
+
+    fn query_payload() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_batch_header(&mut out, 0, 0, 0);
+        query_samples().iter().for_each(|command| put_command(&mut out, command));
+        out
+    }
 
     fn token_samples() -> Vec<Command<'static>> {
         let scopes = Scopes { read: true, write: true, admin: false };
@@ -343,6 +395,9 @@ mod tests {
         let payload = token_payload();
         let tokens: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(tokens, token_samples());
+        let payload = query_payload();
+        let queries: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(queries, query_samples());
     }
 
     #[test]
@@ -386,6 +441,7 @@ mod tests {
         assert_eq!(hex(&payload_v1()), GOLDEN_V1.trim());
         assert_eq!(hex(&payload()), GOLDEN_V2.trim());
         assert_eq!(hex(&token_payload()), GOLDEN_TOKENS.trim());
+        assert_eq!(hex(&query_payload()), GOLDEN_QUERY.trim());
     }
 
     #[test]
@@ -408,7 +464,7 @@ mod tests {
 
     #[test]
     fn damaged_payloads_are_an_error_or_other_commands_never_a_panic() {
-        for payload in [payload(), token_payload()] {
+        for payload in [payload(), token_payload(), query_payload()] {
             for at in 0..payload.len() {
                 for change in [1u8, 0x80, 0xff] {
                     let mut damaged = payload.clone();

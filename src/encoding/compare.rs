@@ -27,7 +27,7 @@ pub(crate) fn equal_by_worth(a: &[u8], b: &[u8]) -> bool {
 }
 
 /// A form that is the same for all values worth the same; `None` when there is none.
-fn canonical(bytes: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn canonical(bytes: &[u8]) -> Option<Vec<u8>> {
     well_formed(bytes).ok()?;
     let mut out = Vec::with_capacity(bytes.len());
     let is_comparable = write(&mut Reader::new(bytes), Numbers::ByWorth, &mut out).ok()?;

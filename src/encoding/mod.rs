@@ -9,10 +9,11 @@ mod check;
 pub(crate) mod command;
 mod compare;
 mod integer;
+pub(crate) mod item;
 mod json;
 pub(crate) mod stored;
 pub mod tags;
-mod times;
+pub(crate) mod times;
 mod value;
 pub(crate) mod wire;
 

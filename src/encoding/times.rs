@@ -3,6 +3,8 @@
 //! Strict on purpose: what is stored can be read as a native date or time in every language that
 //! has the year. No leap seconds, no lower case, no `24:00`, no offset `-00:00`.
 
+use std::cmp::Ordering;
+
 /// `2025-10-21`
 pub(super) fn is_date(text: &str) -> bool {
     matches!(date(text.as_bytes()), Some([]))
@@ -27,6 +29,87 @@ pub(super) fn is_date_time(text: &str) -> bool {
 pub(super) fn is_zoned(text: &str, total_s: i64) -> bool {
     let offset_s = date_and_time(text.as_bytes()).and_then(offset_s);
     offset_s.is_some_and(|offset_s| (offset_s - total_s).abs() < 60)
+}
+
+/// A date, a time, or both, as a number by which it is before or after others of its kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// A point in time: microseconds since the Unix epoch.
+    Instant(i64),
+    /// Date and time without zone, counted the same way.
+    Naive(i64),
+    /// Days since the Unix epoch.
+    Date(i64),
+    /// Microseconds since midnight.
+    Time(i64),
+}
+
+impl Moment {
+    /// Reads any of the four text forms.
+    pub(crate) fn parse(text: &str) -> Option<Moment> {
+        if is_date(text) {
+            return Some(Moment::Date(days(text)));
+        }
+        if is_time(text) {
+            return Some(Moment::Time(microseconds(text)));
+        }
+        if is_naive_date_time(text) {
+            return Some(Moment::Naive(naive(text)));
+        }
+        let offset_s = offset_s(date_and_time(text.as_bytes())?)?;
+        is_date_time(text).then(|| Moment::Instant(naive(text) - offset_s * 1_000_000))
+    }
+
+    /// A point in time in a zone, of which the text says the time there and the zone the exact offset.
+    pub(super) fn zoned(text: &str, offset_s: i64) -> Option<Moment> {
+        date_and_time(text.as_bytes())?;
+        Some(Moment::Instant(naive(text) - offset_s * 1_000_000))
+    }
+
+    /// `None` for moments of different kinds.
+    pub(crate) fn compare(self, other: Moment) -> Option<Ordering> {
+        match (self, other) {
+            (Moment::Instant(a), Moment::Instant(b))
+            | (Moment::Naive(a), Moment::Naive(b))
+            | (Moment::Date(a), Moment::Date(b))
+            | (Moment::Time(a), Moment::Time(b)) => Some(a.cmp(&b)),
+            _ => None,
+        }
+    }
+}
+
+/// Of text that begins with a date.
+fn days(text: &str) -> i64 {
+    let (sign, text) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let (year, month, day) = (sign * number(&text[..4]), number(&text[5..7]), number(&text[8..10]));
+    // Years that begin in March, so that the leap day is the last one (Howard Hinnant, "chrono-compatible low-level date
+    // algorithms").
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// Of text that begins with a time of day.
+fn microseconds(text: &str) -> i64 {
+    let seconds = number(&text[..2]) * 3600 + number(&text[3..5]) * 60 + number(&text[6..8]);
+    let fraction = text[8..].strip_prefix('.').unwrap_or_default();
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).chain(std::iter::repeat(b'0')).take(6);
+    seconds * 1_000_000 + digits.fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
+}
+
+/// Of text that begins with a date and a time.
+fn naive(text: &str) -> i64 {
+    let time = text.find('T').map_or(text, |at| &text[at + 1..]);
+    days(text) * 86_400_000_000 + microseconds(time)
+}
+
+/// Of decimal digits.
+fn number(digits: &str) -> i64 {
+    digits.bytes().fold(0, |number, digit| number * 10 + i64::from(digit - b'0'))
 }
 
 fn date_and_time(bytes: &[u8]) -> Option<&[u8]> {
@@ -132,6 +215,29 @@ mod tests {
         let invalid = ["", "z", "-00:00", "+24:00", "+01:60", "+0100", "+01", " Z", "+01:00:00"];
         assert!(!invalid.iter().any(|rest| is_date_time(&format!("{day}{rest}"))));
         assert!(is_naive_date_time(day) && !is_naive_date_time("2025-10-21 12:47:27"));
+    }
+
+    #[test]
+    fn moments_are_ordered_within_their_kind() {
+        let moment = |text: &str| Moment::parse(text).unwrap();
+        assert_eq!(moment("1970-01-01"), Moment::Date(0));
+        assert_eq!(moment("2000-03-01"), Moment::Date(11_017));
+        assert_eq!(moment("1969-12-31"), Moment::Date(-1));
+        assert_eq!(moment("0000-03-01"), Moment::Date(-719_468));
+        assert_eq!(moment("-0001-12-31").compare(moment("0000-01-01")), Some(Ordering::Less));
+        assert_eq!(moment("00:00:01.5"), Moment::Time(1_500_000));
+        assert_eq!(moment("1970-01-02T00:00:00.000001"), Moment::Naive(86_400_000_001));
+        assert_eq!(moment("2025-10-21T12:00:00+02:00"), moment("2025-10-21T10:00:00Z"));
+        assert_eq!(Moment::zoned("1900-01-01T00:00:00-00:00", -52), Some(moment("1900-01-01T00:00:52Z")));
+        assert_eq!(moment("2025-10-21").compare(moment("12:00:00")), None);
+        assert!(["", "2025", "2025-10-21T12:00:00-00:00"].iter().all(|text| Moment::parse(text).is_none()));
+        let mut last = moment("-9999-01-01");
+        for year in -9998..=9999i32 {
+            let sign = if year < 0 { "-" } else { "" };
+            let next = moment(&format!("{sign}{:04}-01-01", year.abs()));
+            assert_eq!(last.compare(next), Some(Ordering::Less), "{year}");
+            last = next;
+        }
     }
 
     #[test]

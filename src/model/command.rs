@@ -1,6 +1,6 @@
 //! Command: what the log carries and every replica applies.
 
-use super::{Condition, Scopes, TokenHash, TokenId};
+use super::{Condition, Scopes, Selector, TokenHash, TokenId};
 
 /// One operation together with the time at which the service accepted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,8 @@ pub(crate) enum Operation<'a> {
         token: TokenId,
         used_ms: u64,
     },
+    /// Removes every record that the selector picks, as one change.
+    DeleteWhere(Selector<'a>),
     /// Does the operation only while the token is valid at the state machine's time; otherwise `unauthorized`. What the
     /// token allows was checked by the node that took the operation. Never one within another.
     Authorised {
@@ -63,6 +65,7 @@ impl Operation<'_> {
         let item_bytes = |item: &PutItem<'_>| item.key.len() + item.stored.len() + 16;
         let condition_bytes = |condition: &Condition<'_>| match condition {
             Condition::Expected(value) => value.len(),
+            Condition::Where(expression) => expression.len(),
             Condition::Always | Condition::Absent | Condition::Revision(_) => 0,
         };
         let key_bytes = |key: &[u8]| key.len() + 16;
@@ -74,6 +77,7 @@ impl Operation<'_> {
             Operation::DeleteMany(keys) => keys.iter().map(|key| key_bytes(key)).sum(),
             Operation::TouchMany(items) => items.iter().map(|(key, _)| key_bytes(key)).sum(),
             Operation::Expire { .. } | Operation::OpenSession => 16,
+            Operation::DeleteWhere(selector) => selector_bytes(selector),
             Operation::CreateToken(item) => {
                 96 + item.name.len() + item.key_prefixes.iter().map(|prefix| key_bytes(prefix)).sum::<usize>()
             }
@@ -89,6 +93,14 @@ impl Operation<'_> {
             operation => operation,
         }
     }
+}
+
+fn selector_bytes(selector: &Selector<'_>) -> usize {
+    let Selector { prefix, suffix, contains, pattern, range, filter, .. } = *selector;
+    let keys = [prefix, suffix, contains, range.map(|(from, _)| from), range.map(|(_, to)| to)];
+    let texts = [pattern.map(|pattern| pattern.text), filter];
+    64 + keys.iter().flatten().map(|key| key.len()).sum::<usize>()
+        + texts.iter().flatten().map(|text| text.len()).sum::<usize>()
 }
 
 /// A token to make.

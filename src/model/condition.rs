@@ -15,4 +15,8 @@ pub enum Condition<'a> {
     /// or `not_found` when there is no such key. Numbers compare by what they are worth
     /// (`1` equals `1.0`), maps whatever the order of their entries, everything else by type and content.
     Expected(&'a [u8]),
+    /// Write only if this expression is true of the current record, as a selector's `filter` has it:
+    /// `value.version < 2`; otherwise `condition_failed`, or `not_found` when there is no such key. One that cannot be
+    /// understood is `invalid_condition`, and the error tells the column.
+    Where(&'a str),
 }

@@ -1,6 +1,6 @@
 //! Options of reads and writes, as every face passes them down.
 
-use super::Condition;
+use super::{Condition, Selector};
 pub use crate::config::Consistency;
 
 /// Options of a read. `ReadOptions::default()` reads at the configured level with the usual timeout.
@@ -87,5 +87,13 @@ pub enum Write<'a> {
     TouchMany {
         /// Key and lifetime in milliseconds of each.
         items: &'a [(&'a [u8], u64)],
+    },
+    /// Removes every record that the selector picks, as one change: either all or none, and nobody sees a part of it. Other
+    /// writes wait meanwhile, on every member: it costs the walk over the keys within the selector's range. Answers
+    /// [`Reply::Integer`](crate::Reply::Integer): how many were removed. One that cannot be understood is
+    /// `invalid_condition`.
+    DeleteWhere {
+        /// What to remove.
+        selector: Selector<'a>,
     },
 }

@@ -8,11 +8,11 @@ pub enum Reply {
         /// Cluster-wide number of the change.
         revision: u64,
     },
-    /// The new value of an incremented key.
+    /// The new value of an incremented key, or how many records were removed.
     Integer {
-        /// The sum.
+        /// The sum, or the number of records.
         value: i64,
-        /// Cluster-wide number of the change.
+        /// Cluster-wide number of the change (0 when nothing had to change).
         revision: u64,
     },
     /// For each key of a bulk touch, in order, whether it existed.

@@ -19,6 +19,7 @@ pub(super) fn begin_write(metrics: &Metrics, write: &Write<'_>) -> (Verb, Instan
         Write::Increment { key, .. } => (Verb::Increment, metrics.begin_write([key])),
         Write::PutMany { items, .. } => (Verb::PutMany, metrics.begin_write(items.iter().map(|(key, _, _)| *key))),
         Write::DeleteMany { keys } => (Verb::DeleteMany, metrics.begin_write(keys.iter().copied())),
+        Write::DeleteWhere { .. } => (Verb::DeleteWhere, metrics.begin_write([])),
         Write::TouchMany { items } => (Verb::TouchMany, metrics.begin_write(items.iter().map(|(key, _)| *key))),
     }
 }

@@ -9,6 +9,7 @@ use super::{Clock, Pending, View};
 use crate::config::{ClientConfig, Compression, Config};
 use crate::encoding::{check_value, stored};
 use crate::error::{Error, ErrorKind, Result};
+use crate::expression::{Selection, Strictness, check_expression};
 use crate::limits;
 use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem};
 use crate::model::{ReadOptions, RecordView, Reply, Scopes, Write};
@@ -259,7 +260,7 @@ impl Kv {
         view
     }
 
-    fn pin(&self, options: &ReadOptions) -> Result<View> {
+    pub(super) fn pin(&self, options: &ReadOptions) -> Result<View> {
         self.caller.check_scope(Need::Read)?;
         let level = self.level(options);
         let node = match &self.backend {
@@ -275,6 +276,11 @@ impl Kv {
         }
         let time_ms = self.wait_for_read(node, level, options)?;
         Ok(View::of_node(node.machine().view(time_ms), self.caller.clone()))
+    }
+
+    /// Accounts for a verb that is made of others.
+    pub(super) fn account(&self, verb: Verb, since: Instant, ending: Ending) {
+        self.metrics.ended(verb, since, ending);
     }
 
     /// The same without blocking this thread: `done` runs exactly once, here or on an internal thread.
@@ -471,6 +477,7 @@ impl Kv {
                 items.iter().try_for_each(|(key, _)| check_key(key))?;
                 items.iter().try_for_each(|(_, ttl_ms)| check_ttl(Some(*ttl_ms), ErrorKind::InvalidTouchOperation))
             }
+            Write::DeleteWhere { selector } => Selection::of(&selector, Strictness::Asked).map(drop),
         }
     }
 
@@ -500,6 +507,7 @@ impl Kv {
     fn check_condition(&self, condition: Condition<'_>) -> Result<()> {
         match condition {
             Condition::Expected(value) => check_value(value, self.value_bytes_max),
+            Condition::Where(expression) => check_expression(expression),
             Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
         }
     }
@@ -559,6 +567,7 @@ fn operation<'a>(write: &Write<'a>, stamp_ms: u64, sealed: &'a [Vec<u8>]) -> Ope
                 .collect(),
         ),
         Write::DeleteMany { keys } => Operation::DeleteMany(keys.to_vec()),
+        Write::DeleteWhere { selector } => Operation::DeleteWhere(selector),
         Write::TouchMany { items } => {
             Operation::TouchMany(items.iter().map(|(key, ttl_ms)| (*key, stamp_ms + ttl_ms)).collect())
         }

@@ -35,6 +35,8 @@ pub enum Guard {
     Revision(u64),
     /// Write only if the current value equals this one.
     Expected(Value),
+    /// Write only if this expression is true of the current record: `value.version < 2`.
+    Where(String),
 }
 
 impl Guard {
@@ -44,6 +46,7 @@ impl Guard {
             Guard::Always => f(Condition::Always),
             Guard::Absent => f(Condition::Absent),
             Guard::Revision(revision) => f(Condition::Revision(*revision)),
+            Guard::Where(expression) => f(Condition::Where(expression)),
             Guard::Expected(value) => f(Condition::Expected(&encode_value(value)?)),
         }
     }

@@ -4,9 +4,11 @@ use std::ops::{Bound, ControlFlow};
 
 use super::auth::Caller;
 use super::client::RemoteView;
+use super::query::Want;
 use crate::error::Result;
-use crate::model::RecordView;
-use crate::state_machine;
+use crate::expression::Selection;
+use crate::model::{RecordView, Selector};
+use crate::state_machine::{self, Effort, Walk};
 
 /// A point in time of the whole store. Writes go on meanwhile; what they replace is kept in memory
 /// as long as the view lives, so do not keep one longer than needed. That of a client is kept by a member, which lets it
@@ -97,6 +99,24 @@ impl View {
         match &self.place {
             Place::Here(view) => view.scan(range, f),
             Place::There(view) => view.scan(range, f),
+        }
+    }
+
+    /// Visits the records that are picked from where the walk stands, and moves it on; true at its end. A record at which
+    /// `f` breaks off comes first the next time. Counted ones are only counted in the walk.
+    pub(super) fn select(
+        &self,
+        selector: &Selector<'_>,
+        selection: &Selection,
+        walk: &mut Walk,
+        want: Want,
+        effort: Effort,
+        f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        self.caller.check_range(selection.range())?;
+        match &self.place {
+            Place::Here(view) => view.select(selection, walk, want == Want::Records, effort, f),
+            Place::There(view) => view.select(selector, walk, want, f),
         }
     }
 }

@@ -12,7 +12,8 @@ use super::versions::TRIM_PER_COMMAND;
 use crate::encoding::command::Commands;
 use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, stored};
 use crate::error::{ErrorKind, Result};
-use crate::model::{Command, Condition, Operation, PutItem, Reply, TokenId};
+use crate::expression::{Expression, Selection, Strictness, Subject};
+use crate::model::{Command, Condition, Operation, PutItem, Reply, Selector, TokenId};
 
 impl StateMachine {
     /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
@@ -113,7 +114,11 @@ impl<'a> Application<'a> {
         }
         let shared = matches!(
             command.operation.unwrapped(),
-            Operation::PutMany(_) | Operation::DeleteMany(_) | Operation::TouchMany(_) | Operation::Expire { .. }
+            Operation::PutMany(_)
+                | Operation::DeleteMany(_)
+                | Operation::TouchMany(_)
+                | Operation::Expire { .. }
+                | Operation::DeleteWhere(_)
         );
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
@@ -180,6 +185,7 @@ impl<'a> Application<'a> {
                 expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
                 self.done()
             }
+            Operation::DeleteWhere(selector) => self.delete_where(&selector)?,
             Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open(owner) }),
             Operation::CreateToken(item) => {
                 let deadline_ms = item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
@@ -277,8 +283,34 @@ impl<'a> Application<'a> {
                 let value = stored::open(current.as_ref().stored)?;
                 if equal_by_worth(&value, expected) { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
             }
+            (Condition::Where(expression), Some(slot)) => self.check_expression(expression, &slot)?,
         };
         Ok(verdict)
+    }
+
+    fn check_expression(&self, expression: &str, slot: &Slot) -> Result<Result<(), ErrorKind>> {
+        let expression = match Expression::parse_as(expression, Strictness::Accepted) {
+            Ok(expression) => expression,
+            Err(error) => return Ok(Err(error.kind())),
+        };
+        let current = slot.current();
+        let version = current.as_ref();
+        let value = stored::open(version.stored)?;
+        let ttl_ms = version.deadline_ms().map(|deadline_ms| deadline_ms - self.now_ms);
+        let subject = Subject { key: slot.key(), value: &value, revision: version.revision(), ttl_ms };
+        Ok(if expression.holds(&subject) { Ok(()) } else { Err(ErrorKind::ConditionFailed) })
+    }
+
+    /// Picks first and then removes, so that readers go on until the last moment.
+    fn delete_where(&mut self, selector: &Selector<'_>) -> Result<Outcome> {
+        let selection = match Selection::of(selector, Strictness::Accepted) {
+            Ok(selection) => selection,
+            Err(error) => return Ok(Err(error.kind())),
+        };
+        let picked = self.content.picked(&selection, self.now_ms)?;
+        picked.iter().for_each(|slot| self.bury(slot, ChangeKind::Delete));
+        let revision = if self.changed { self.revision } else { 0 };
+        Ok(Ok(Reply::Integer { value: picked.len() as i64, revision }))
     }
 
     fn put(&mut self, item: &PutItem<'_>) {

@@ -219,7 +219,8 @@ impl Content {
         self.bytes.fetch_sub(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A command over several keys is being applied: at most 500 of them, so microseconds.
+    /// A command over several keys is being applied: at most 500 of them, so microseconds; or all that `delete_where` has
+    /// picked, so about as long as removing them takes.
     #[cold]
     fn wait_for(&self, revision: u64) {
         while self.published.load(Ordering::Acquire) < revision {

@@ -7,9 +7,10 @@
 //! | 1 | 0.1.0 | put, delete, touch, increment, their bulk forms, expire; time is the largest stamp of a command |
 //! | 2 | 0.2.0 | time is the leader's stamp of the batch, deadlines are lifetimes from then on; sessions, whose batches are applied once |
 //! | 3 | 0.3.0 | tokens: create, revoke, note a use, and operations that are done only while a token is valid; a session belongs to whoever opened it |
+//! | 4 | 0.4.0 | delete_where; conditions that are expressions. What these mean is frozen with `expression`, what patterns mean with the crates `regex` 1.13.1 and `regex-syntax` 0.8.11: other versions of these need a version here, unless they only correct what matches |
 //!
-//! Entries of version 1 mean for ever what they meant; a batch says by its first byte which it is. Version 3 has the batches
-//! of version 2, with more kinds of commands. Snapshots of version 1 have no sessions, those of version 2 no tokens.
+//! Entries of version 1 mean for ever what they meant; a batch says by its first byte which it is. Versions 3 and 4 have the
+//! batches of version 2, with more kinds of commands. Snapshots of version 1 have no sessions, those of version 2 no tokens.
 //!
 //! Structure (the best of sixteen measured): every key has a slot with an atomic pointer to its current
 //! version. Point reads reach it through a lock-free hash map, scans through an ordered set that is locked
@@ -21,6 +22,7 @@ mod digest;
 mod expiry;
 mod feed;
 mod keyspace;
+mod select;
 mod sessions;
 mod slot;
 mod snapshot;
@@ -30,6 +32,7 @@ mod view;
 
 pub use feed::{Change, ChangeKind, Changes, FeedItem};
 pub(crate) use keyspace::StateMachine;
+pub(crate) use select::{Effort, Walk};
 pub(crate) use sessions::{Applied, Outcome, put_outcome, read_outcome};
 pub(crate) use snapshot::{PinnedSnapshot, SnapshotHeader, load_snapshot};
 pub(crate) use tokens::{Need, TokenRecord};
@@ -43,3 +46,5 @@ mod feed_test;
 mod model_test;
 #[cfg(test)]
 mod sabotage;
+#[cfg(test)]
+mod select_test;

@@ -10,7 +10,7 @@ use crate::encoding::wire::WireReader;
 use crate::encoding::{decode_value, encode_value, stored};
 use crate::error::ErrorKind;
 use crate::limits::SESSION_BATCHES_MAX;
-use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, TokenId, Value};
+use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, Selector, TokenId, Value};
 
 /// A record of the model: value, revision, deadline.
 type ModelRecord = (Value, u64, Option<u64>);
@@ -79,6 +79,7 @@ impl Model {
             (Condition::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
             (_, None) => Err(ErrorKind::NotFound),
             (Condition::Revision(wanted), Some((_, revision, _))) if *revision == wanted => Ok(()),
+            (Condition::Where("revision >= 100"), Some((_, revision, _))) if *revision >= 100 => Ok(()),
             (Condition::Expected(wanted), Some((value, _, _))) if decode_value(wanted).unwrap() == *value => Ok(()),
             _ => Err(ErrorKind::ConditionFailed),
         }
@@ -176,6 +177,16 @@ impl Model {
                     .retain(|_, (_, _, deadline_ms)| deadline_ms.is_none_or(|deadline_ms| deadline_ms > up_to_ms));
                 self.done(self.records.len() != before)
             }
+            Operation::DeleteWhere(selector) => {
+                let prefix = selector.prefix.unwrap_or_default();
+                let visible = self.visible().into_keys().filter(|key| key.starts_with(prefix));
+                let limit = selector.limit.map_or(usize::MAX, |limit| limit as usize);
+                let gone: Vec<_> = visible.take(limit).collect();
+                gone.iter().for_each(|key| drop(self.records.remove(key)));
+                self.revision = if gone.is_empty() { self.revision } else { next };
+                let revision = if gone.is_empty() { 0 } else { next };
+                Ok(Reply::Integer { value: gone.len() as i64, revision })
+            }
             Operation::OpenSession => {
                 let id = self.sessions.len() as u64 + 1;
                 self.sessions.insert(id, ModelSession::default());
@@ -252,6 +263,7 @@ impl Generator {
         let condition = match c % 8 {
             0 => Condition::Absent,
             1 => Condition::Revision(c >> 8 & 0xff | revision),
+            3 => Condition::Where("revision >= 100"),
             2 => Condition::Expected(&this.values[(c >> 8) as usize % this.values.len()]),
             _ => Condition::Always,
         };
@@ -267,7 +279,13 @@ impl Generator {
             80..87 => Operation::PutMany((0..a % 8).map(|n| item(b.rotate_left(n as u32 * 7))).collect()),
             87..92 => Operation::DeleteMany((0..a % 8).map(|n| key(b >> (n * 3))).collect()),
             92..96 => Operation::TouchMany((0..a % 8).map(|n| (key(b >> (n * 3)), stamp_ms + 1 + c % 9_000)).collect()),
-            96..98 => Operation::Expire { up_to_ms: stamp_ms - 500 + b % 1_000 },
+            96 => {
+                let prefix = key(a);
+                let prefix = &prefix[..prefix.len() - b as usize % 2];
+                let limit = (c % 2 == 0).then_some(c >> 8 & 3);
+                Operation::DeleteWhere(Selector { prefix: Some(prefix), limit, ..Selector::default() })
+            }
+            97 => Operation::Expire { up_to_ms: stamp_ms - 500 + b % 1_000 },
             _ => match c % 4 {
                 0 | 1 => Operation::CreateToken(NewTokenItem {
                     hash: [(a % TOKENS) as u8; 32],
@@ -359,7 +377,11 @@ fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
         Operation::CreateToken(item) => item.deadline_ms.iter_mut().for_each(shift),
         Operation::NoteTokenUse { used_ms, .. } => shift(used_ms),
         Operation::Authorised { operation, .. } => skew(operation, skew_ms),
-        Operation::Delete { .. } | Operation::DeleteMany(_) | Operation::OpenSession | Operation::RevokeToken(_) => {}
+        Operation::Delete { .. }
+        | Operation::DeleteMany(_)
+        | Operation::DeleteWhere(_)
+        | Operation::OpenSession
+        | Operation::RevokeToken(_) => {}
     }
 }
 

@@ -51,6 +51,11 @@ impl View {
         self.revision
     }
 
+    /// The time by which records have expired in it.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// Reads one record; `None` when it was missing or expired.
     pub fn get<T>(&self, key: &[u8], f: impl FnOnce(RecordView<'_>) -> T) -> Result<Option<T>> {
         let Some(slot) = self.content.slot(key) else { return Ok(None) };
@@ -92,7 +97,7 @@ impl View {
         })
     }
 
-    fn walk(
+    pub(super) fn walk(
         &self,
         (start, end): (Bound<&[u8]>, Bound<&[u8]>),
         mut f: impl FnMut(&Slot, &Version) -> Result<ControlFlow<()>>,
@@ -128,7 +133,7 @@ impl View {
 }
 
 /// `BTreeSet::range` panics on inverted ranges; for us they are simply empty.
-fn is_empty_range(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
+pub(super) fn is_empty_range(start: Bound<&[u8]>, end: Bound<&[u8]>) -> bool {
     match (start, end) {
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
         (Bound::Included(start), Bound::Included(end)) => start > end,

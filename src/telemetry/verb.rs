@@ -40,6 +40,8 @@ verbs! {
     DeleteMany = "delete_many";
     TouchMany = "touch_many";
     View = "view";
+    Query = "query";
+    DeleteWhere = "delete_where";
 }
 
 /// What became of a call.

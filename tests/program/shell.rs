@@ -15,6 +15,7 @@ const VERBS: &[&str] = &[
     "ttl",
     "increment",
     "list",
+    "query",
     "import",
     "export",
     "status",

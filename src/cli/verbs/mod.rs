@@ -3,6 +3,7 @@
 mod bench;
 mod configuration;
 mod keys;
+mod query;
 mod records;
 mod token;
 mod transfer;
@@ -35,6 +36,8 @@ pub(super) enum Verb {
     Increment(records::Increment),
     /// List keys in their order, those that begin with a prefix or all.
     List(keys::List),
+    /// Find the records that a selector picks: print, count or remove them.
+    Query(query::Query),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -119,6 +122,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::Ttl(ttl) => records::ttl(db, ttl, json),
         Verb::Increment(increment) => records::increment(db, increment, json),
         Verb::List(list) => keys::list(db, list, json),
+        Verb::Query(query) => query::query(db, query, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

@@ -15,11 +15,17 @@ pub(in crate::http) enum Conditions {
     Revision(u64),
     /// Encoded.
     Expected(Vec<u8>),
+    /// An expression.
+    Where(String),
 }
 
 impl Conditions {
-    /// At most one of `If-Match: "revision"`, `If-None-Match: *` and `expected`.
-    pub(in crate::http) fn of(headers: &HeaderMap, expected: Option<&RawValue>) -> Result<Conditions, Fault> {
+    /// At most one of `If-Match: "revision"`, `If-None-Match: *`, `expected` and `condition`.
+    pub(in crate::http) fn of(
+        headers: &HeaderMap,
+        expected: Option<&RawValue>,
+        expression: Option<String>,
+    ) -> Result<Conditions, Fault> {
         let revision = match text(headers, &header::IF_MATCH)? {
             None => None,
             Some(tag) => Some(revision_of(tag).ok_or_else(|| {
@@ -35,13 +41,14 @@ impl Conditions {
                 return Err(Error::new(ErrorKind::InvalidCondition, message).into());
             }
         };
-        match (revision, is_new, expected) {
-            (None, false, None) => Ok(Conditions::Nothing),
-            (Some(revision), false, None) => Ok(Conditions::Revision(revision)),
-            (None, true, None) => Ok(Conditions::Absent),
-            (None, false, Some(expected)) => value_of(expected, "expected").map(Conditions::Expected),
+        match (revision, is_new, expected, expression) {
+            (None, false, None, None) => Ok(Conditions::Nothing),
+            (Some(revision), false, None, None) => Ok(Conditions::Revision(revision)),
+            (None, true, None, None) => Ok(Conditions::Absent),
+            (None, false, Some(expected), None) => value_of(expected, "expected").map(Conditions::Expected),
+            (None, false, None, Some(expression)) => Ok(Conditions::Where(expression)),
             _ => {
-                let message = "give one of If-Match, If-None-Match and `expected`";
+                let message = "give one of If-Match, If-None-Match, `expected` and `condition`";
                 Err(Error::new(ErrorKind::ConflictingConditions, message).into())
             }
         }
@@ -53,6 +60,7 @@ impl Conditions {
             Conditions::Absent => Condition::Absent,
             Conditions::Revision(revision) => Condition::Revision(*revision),
             Conditions::Expected(value) => Condition::Expected(value),
+            Conditions::Where(expression) => Condition::Where(expression),
         }
     }
 }

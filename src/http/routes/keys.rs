@@ -89,6 +89,19 @@ pub(super) struct WriteParameters {
     timeout_ms: Option<u64>,
 }
 
+/// How a key is removed.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeleteParameters {
+    /// Longest wait for the write, milliseconds. Default: 5,000.
+    #[param(maximum = 600_000)]
+    timeout_ms: Option<u64>,
+    /// Remove only if this expression is true of the current record, as `condition` in the body says it.
+    #[serde(rename = "if")]
+    condition: Option<String>,
+}
+
 /// How a write of a value is done.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +113,9 @@ pub(super) struct PutParameters {
     /// Lifetime of a raw value in seconds, fractions allowed. JSON says it in the body.
     #[param(exclusive_minimum = 0)]
     ttl: Option<f64>,
+    /// Store only if this expression is true of the current record, as `condition` in the body says it.
+    #[serde(rename = "if")]
+    condition: Option<String>,
 }
 
 /// A value to store.
@@ -117,6 +133,8 @@ pub(super) struct PutBody<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     #[schema(value_type = serde_json::Value, required = false)]
     expected: Option<&'a RawValue>,
+    /// Store only if this expression is true of the current record: `value.version < 2`.
+    condition: Option<String>,
 }
 
 /// A change that was made.
@@ -129,7 +147,7 @@ pub(super) struct Changed {
 /// Stores a value.
 ///
 /// With `If-None-Match: *` only if the key does not exist, with `If-Match: "revision"` only over that revision, with
-/// `expected` only over an equal value; else 409. `application/octet-stream` stores bytes, `application/cbor` an encoded value.
+/// `expected` only over an equal value, with `condition` only if that is true; else 409. `application/octet-stream` stores bytes, `application/cbor` an encoded value.
 #[utoipa::path(
     put, path = "/api/v1/kv/{key}", tag = "keys", operation_id = "put",
     params(
@@ -163,14 +181,16 @@ pub(super) async fn put(
                 Some(Media::Json) => {
                     let opened = content.open()?;
                     let body: PutBody<'_> = opened.json()?;
-                    let conditions = Conditions::of(&headers, body.expected)?;
+                    let conditions = Conditions::of(&headers, body.expected, one_of(body.condition, given.condition)?)?;
                     (value_of(body.value, "value")?, body.ttl.or(given.ttl), conditions)
                 }
                 Some(Media::Octets) => {
                     let value = encode_value(&Value::Bytes(content.open()?.bytes.into()))?;
-                    (value, given.ttl, Conditions::of(&headers, None)?)
+                    (value, given.ttl, Conditions::of(&headers, None, given.condition)?)
                 }
-                Some(Media::Cbor) => (content.open()?.bytes.into(), given.ttl, Conditions::of(&headers, None)?),
+                Some(Media::Cbor) => {
+                    (content.open()?.bytes.into(), given.ttl, Conditions::of(&headers, None, given.condition)?)
+                }
                 None => {
                     let message = "send application/json, application/octet-stream or application/cbor";
                     return Err(unsupported(message));
@@ -184,6 +204,14 @@ pub(super) async fn put(
     changed(begun.revision().await?)
 }
 
+/// The condition of the body or of the query, of which one is enough.
+fn one_of(in_body: Option<String>, in_query: Option<String>) -> Result<Option<String>, Fault> {
+    match (in_body, in_query) {
+        (Some(_), Some(_)) => Err(ErrorKind::ConflictingConditions.into()),
+        (in_body, in_query) => Ok(in_body.or(in_query)),
+    }
+}
+
 /// What must hold for a key to be removed.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -192,6 +220,8 @@ pub(super) struct DeleteBody<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     #[schema(value_type = serde_json::Value, required = false)]
     expected: Option<&'a RawValue>,
+    /// Remove only if this expression is true of the current record: `value.version < 2`.
+    condition: Option<String>,
 }
 
 /// Removes a key; fine when it is missing.
@@ -201,7 +231,7 @@ pub(super) struct DeleteBody<'a> {
     delete, path = "/api/v1/kv/{key}", tag = "keys", operation_id = "delete",
     params(
         ("key" = String, Path, description = "1 to 1,024 bytes, percent-encoded", min_length = 1),
-        WriteParameters,
+        DeleteParameters,
         ("If-Match" = Option<String>, Header, description = "Only this revision"),
     ),
     request_body(content = Option<DeleteBody>, content_type = "application/json"),
@@ -214,7 +244,7 @@ pub(super) struct DeleteBody<'a> {
 pub(super) async fn delete(
     ask: Ask,
     PathKey(key): PathKey,
-    Parameters(given): Parameters<WriteParameters>,
+    Parameters(given): Parameters<DeleteParameters>,
     headers: HeaderMap,
     content: Content,
 ) -> Answer {
@@ -223,7 +253,7 @@ pub(super) async fn delete(
         .work(content.len(), move |db| {
             let opened = if content.is_empty() { None } else { Some(content.open_json()?) };
             let body: DeleteBody<'_> = opened.as_ref().map(|opened| opened.json()).transpose()?.unwrap_or_default();
-            let conditions = Conditions::of(&headers, body.expected)?;
+            let conditions = Conditions::of(&headers, body.expected, one_of(body.condition, given.condition)?)?;
             Begun::submit(db, Write::Delete { key: &key, condition: conditions.condition() }, timeout_ms)
         })
         .await?;

@@ -17,7 +17,7 @@ use crate::limits::{HTTP_LIST_BYTES_MAX, HTTP_LIST_ITEMS_MAX, KEY_BYTES_MAX};
 use crate::model::{ReadOptions, RecordView};
 
 /// Records in one page when nothing is said.
-const ITEMS_DEFAULT: usize = 100;
+pub(super) const ITEMS_DEFAULT: usize = 100;
 
 /// Which part of the store.
 #[derive(Deserialize, IntoParams)]
@@ -126,29 +126,54 @@ impl Wanted {
         if let Some(failure) = failure {
             return Err(failure);
         }
-        let cursor = if has_more { format!("\"{}\"", URL_SAFE_NO_PAD.encode(&last)) } else { "null".to_owned() };
-        Ok(enveloped(&format!(r#"{{"items":[{items}],"cursor":{cursor}}}"#)))
+        Ok(enveloped(&enclosed(&items, has_more.then_some(last.as_slice()))))
     }
 
     fn add(&self, out: &mut String, key: &[u8], record: &RecordView<'_>) -> Result<(), Fault> {
-        if !out.is_empty() {
-            out.push(',');
-        }
-        let (key, revision, ttl) = (key_json(key)?, record.revision, Seconds::json(record.ttl_ms));
-        out.push_str(&format!(r#"{{"key":{key},"revision":{revision},"ttl":{ttl}"#));
-        if self.values {
-            match value_to_json(&record.value) {
-                Ok(value) => {
-                    out.push_str(r#","value":"#);
-                    out.push_str(&value);
-                }
-                Err(error) if error.kind() == ErrorKind::InvalidValue => out.push_str(r#","error":"invalid_value""#),
-                Err(failure) => return Err(failure.into()),
-            }
-        }
-        out.push('}');
-        Ok(())
+        let value = self.values.then_some(&*record.value);
+        put_item(out, key, record.revision, record.ttl_ms, value)
     }
+}
+
+/// Appends one record of a page.
+fn put_item(
+    out: &mut String,
+    key: &[u8],
+    revision: u64,
+    ttl_ms: Option<u64>,
+    value: Option<&[u8]>,
+) -> Result<(), Fault> {
+    if !out.is_empty() {
+        out.push(',');
+    }
+    let (key, ttl) = (key_json(key)?, Seconds::json(ttl_ms));
+    out.push_str(&format!(r#"{{"key":{key},"revision":{revision},"ttl":{ttl}"#));
+    match value.map(value_to_json) {
+        None => {}
+        Some(Ok(value)) => {
+            out.push_str(r#","value":"#);
+            out.push_str(&value);
+        }
+        Some(Err(error)) if error.kind() == ErrorKind::InvalidValue => out.push_str(r#","error":"invalid_value""#),
+        Some(Err(failure)) => return Err(failure.into()),
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// A page of a query.
+pub(super) fn page_json(page: &crate::service::Page, with_values: bool) -> Result<String, Fault> {
+    let mut items = String::new();
+    for pair in &page.pairs {
+        put_item(&mut items, &pair.key, pair.revision, pair.ttl_ms, with_values.then_some(&pair.value))?;
+    }
+    Ok(enclosed(&items, page.next.as_deref()))
+}
+
+/// Items with the cursor behind them.
+fn enclosed(items: &str, last: Option<&[u8]>) -> String {
+    let cursor = last.map_or("null".to_owned(), |last| format!("\"{}\"", URL_SAFE_NO_PAD.encode(last)));
+    format!(r#"{{"items":[{items}],"cursor":{cursor}}}"#)
 }
 
 /// The first key after all that begin with this prefix; `None` when there is none.
@@ -159,7 +184,7 @@ fn end_of(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-fn key_of_cursor(cursor: &str) -> Result<Vec<u8>, Fault> {
+pub(super) fn key_of_cursor(cursor: &str) -> Result<Vec<u8>, Fault> {
     let key = URL_SAFE_NO_PAD.decode(cursor).ok().filter(|key| (1..=KEY_BYTES_MAX).contains(&key.len()));
     key.ok_or_else(|| Fault::request("this cursor was not made here; begin without one"))
 }

@@ -7,6 +7,7 @@ mod documents;
 mod health;
 mod keys;
 mod list;
+mod query;
 mod records;
 mod tokens;
 
@@ -31,7 +32,8 @@ is no UTF-8.\n\n\
 Values are any JSON. Bytes are `{\"$bytes\": \"base64\"}`; or send and ask for `application/octet-stream`, or \
 `application/cbor` for the encoded value of any type.\n\n\
 Conditional writes: the `ETag` of a read is the record's revision. `If-Match` writes only over that revision, \
-`If-None-Match: *` only if there is no such key, `expected` in the body only over an equal value. When the condition does not \
+`If-None-Match: *` only if there is no such key, `expected` in the body only over an equal value, `condition` only if that \
+expression is true of the current record. When the condition does not \
 hold the answer is 409 (not 412), with the `kind` that every language uses.\n\n\
 Errors are `{\"status\": \"error\", \"error\": {\"code\", \"message\", \"request_id\", \"kind\"?}}`. 408 and 503 may be tried again; \
 504 `UNKNOWN_OUTCOME` means that a write may have happened. Requests that cannot be read at all (broken headers) are \
@@ -47,6 +49,9 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(keys::ttl))
         .routes(routes!(keys::increment))
         .routes(routes!(list::list))
+        .routes(routes!(query::query))
+        .routes(routes!(query::count))
+        .routes(routes!(query::delete))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))
         .routes(routes!(bulk::delete))

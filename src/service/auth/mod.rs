@@ -111,6 +111,7 @@ impl Caller {
         }
         let need = match write {
             Write::Put { condition, .. } | Write::Delete { condition, .. } => Need::of_write(condition),
+            Write::DeleteWhere { selector } => Need::of_delete_where(selector),
             _ => Need::of_write(&Condition::Always),
         };
         self.judge(need, |token| match *write {
@@ -121,6 +122,7 @@ impl Caller {
             Write::PutMany { items, .. } => items.iter().try_for_each(|(key, _, _)| token.check_key(key)),
             Write::DeleteMany { keys } => keys.iter().try_for_each(|key| token.check_key(key)),
             Write::TouchMany { items } => items.iter().try_for_each(|(key, _)| token.check_key(key)),
+            Write::DeleteWhere { ref selector } => token.check_selector(selector),
         })
     }
 

@@ -10,17 +10,22 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::protocol::{self, ReadRequest, ScanRequest, ViewRequest, method};
+use super::selecting::{SelectRequest, encode_selected, put_selected};
 use crate::encoding::wire::put_bytes;
 use crate::error::{Error, ErrorKind, Result};
+use crate::expression::{Selection, Strictness};
 use crate::model::{Consistency, ReadOptions, TokenId};
 use crate::net::{Hello, Service};
 use crate::service::auth::Caller;
 use crate::service::kv::{Backend, Kv};
+use crate::service::query::Want;
 use crate::service::{Status, TokenInfo, View};
-use crate::state_machine::Need;
+use crate::state_machine::{Effort, Need};
 
 /// Bytes of values in one page of a scan, about.
 const PAGE_BYTES: usize = 256 * 1024;
+/// What one piece of a selection costs at most.
+const EFFORT: Effort = Effort { keys_max: 8 * 1024, bytes_max: 1024 * 1024 };
 /// Views that are kept for clients at most. Beyond it: `cluster_not_ready`.
 const VIEWS_MAX: usize = 256;
 /// A view that nobody asks about for so long is let go.
@@ -132,6 +137,13 @@ impl Answering {
         Ok(out)
     }
 
+    /// Apart from the threads that speak to others: patterns and expressions take their time.
+    fn view_select(&self, kv: Arc<Kv>, message: Vec<u8>) -> Answer {
+        let views = self.views.clone();
+        let selected = tokio::task::spawn_blocking(move || select(&kv, &views, &message));
+        async move { selected.await.unwrap_or_else(|_| Err(ErrorKind::Internal.into())) }.boxed()
+    }
+
     fn close_view(&self, kv: &Kv, message: &[u8]) -> Result<Vec<u8>> {
         let request = ViewRequest::decode(message)?;
         self.views.get(request.view, &kv.caller)?;
@@ -158,6 +170,24 @@ impl Answering {
         kv.caller.check_scope(Need::Read)?;
         (self.status)().map(|status| protocol::encode_status(&status))
     }
+}
+
+fn select(kv: &Kv, views: &Views, message: &[u8]) -> Result<Vec<u8>> {
+    let SelectRequest { view, want, mut walk, selector } = SelectRequest::decode(message)?;
+    let view = views.get(view, &kv.caller)?;
+    let selection = Selection::of(&selector, Strictness::Asked)?;
+    kv.caller.check_range(selection.range())?;
+    let mut records = Vec::new();
+    let is_last = view.select(&selector, &selection, &mut walk, want, EFFORT, |key, record| {
+        if records.len() > PAGE_BYTES {
+            return ControlFlow::Break(());
+        }
+        if want != Want::Count {
+            put_selected(&mut records, key, &record);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(encode_selected(is_last, &walk, &records))
 }
 
 /// Ordered maps take an inverted range for a mistake of the program.
@@ -221,6 +251,7 @@ impl Service for Answering {
             method::VIEW_READ => now(self.view_read(&kv, &message)),
             method::VIEW_SCAN => now(self.view_scan(&kv, &message)),
             method::CLOSE_VIEW => now(self.close_view(&kv, &message)),
+            method::VIEW_SELECT => Ok(self.view_select(kv, message)),
             method::STATUS => now(self.status(&kv)),
             method::TOKENS => self.tokens(kv, &message),
             _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),

@@ -3,6 +3,7 @@
 mod answering;
 mod protocol;
 mod remote_view;
+mod selecting;
 
 use std::time::Duration;
 

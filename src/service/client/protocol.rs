@@ -24,6 +24,8 @@ pub(super) mod method {
     pub(in crate::service) const STATUS: u16 = 105;
     /// One token or all.
     pub(in crate::service) const TOKENS: u16 = 106;
+    /// A piece of what a selector picks at that point.
+    pub(in crate::service) const VIEW_SELECT: u16 = 107;
 }
 
 /// Asks for records, or for a view when there are no keys.
@@ -161,7 +163,7 @@ pub(super) fn put_record(out: &mut Vec<u8>, record: Option<&RecordView<'_>>) {
     put_bytes(out, &record.value);
 }
 
-fn read_record<'a>(reader: &mut WireReader<'a>) -> Result<Option<RecordView<'a>>> {
+pub(super) fn read_record<'a>(reader: &mut WireReader<'a>) -> Result<Option<RecordView<'a>>> {
     match reader.u8()? {
         0 => Ok(None),
         1 => {
@@ -221,7 +223,7 @@ fn pick<T: Copy>(all: &[T], place: u8) -> Result<T> {
     all.get(usize::from(place)).copied().ok_or_else(|| damaged("an unknown state"))
 }
 
-fn put_option(out: &mut Vec<u8>, number: Option<u64>) {
+pub(super) fn put_option(out: &mut Vec<u8>, number: Option<u64>) {
     match number {
         None => out.push(0),
         Some(number) => {
@@ -231,7 +233,7 @@ fn put_option(out: &mut Vec<u8>, number: Option<u64>) {
     }
 }
 
-fn read_option(reader: &mut WireReader<'_>) -> Result<Option<u64>> {
+pub(super) fn read_option(reader: &mut WireReader<'_>) -> Result<Option<u64>> {
     Ok(if reader.u8()? == 1 { Some(reader.varint()?) } else { None })
 }
 

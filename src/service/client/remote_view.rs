@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::protocol::{self, ScanRequest, ViewRequest, method};
+use super::selecting::{SelectRequest, decode_selected};
 use crate::error::{ErrorKind, Result};
-use crate::model::RecordView;
+use crate::model::{RecordView, Selector};
 use crate::raft::{Answered, Remote, Target};
+use crate::service::query::Want;
+use crate::state_machine::Walk;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -69,6 +72,31 @@ impl RemoteView {
                 _ => return Ok(()),
             }
         }
+    }
+
+    /// One piece, as large as the member makes it; see [`View::select`](crate::service::View). Records at which `f` breaks off,
+    /// and those behind, are asked for again.
+    pub(in crate::service) fn select(
+        &self,
+        selector: &Selector<'_>,
+        walk: &mut Walk,
+        want: Want,
+        mut f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
+    ) -> Result<bool> {
+        let request = SelectRequest { view: self.id, want, walk: walk.clone(), selector: *selector };
+        let answer = self.ask(method::VIEW_SELECT, request.encode())?;
+        let selected = decode_selected(&answer)?;
+        for (key, record) in selected.records {
+            if f(key, record).is_break() {
+                return Ok(false);
+            }
+            walk.skip = 0;
+            walk.after = Some(key.to_vec());
+            walk.picked += 1;
+            walk.left = walk.left.map(|left| left.saturating_sub(1));
+        }
+        *walk = selected.walk;
+        Ok(selected.is_last)
     }
 }
 

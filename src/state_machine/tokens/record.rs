@@ -4,7 +4,8 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Condition, NewTokenItem, Operation, Scopes, TokenHash, TokenId};
+use crate::expression::{Selection, Strictness};
+use crate::model::{Condition, NewTokenItem, Operation, Scopes, Selector, TokenHash, TokenId};
 
 /// What a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +21,14 @@ impl Need {
     /// What a write under this condition needs.
     pub(crate) fn of_write(condition: &Condition<'_>) -> Need {
         match condition {
-            Condition::Expected(_) => Need::ReadAndWrite,
+            Condition::Expected(_) | Condition::Where(_) => Need::ReadAndWrite,
             Condition::Always | Condition::Absent | Condition::Revision(_) => Need::Write,
         }
+    }
+
+    /// What removing all that is picked needs: how many that are may tell of their values.
+    pub(crate) fn of_delete_where(selector: &Selector<'_>) -> Need {
+        if selector.filter.is_some() { Need::ReadAndWrite } else { Need::Write }
     }
 }
 
@@ -179,6 +185,16 @@ impl TokenRecord {
         Err(Error::new(ErrorKind::Forbidden, message))
     }
 
+    /// Whether it reaches every key that may be picked.
+    ///
+    /// Errors: `forbidden`; `invalid_condition` for what is no selector.
+    pub(crate) fn check_selector(&self, selector: &Selector<'_>) -> Result<()> {
+        if self.reaches_all() {
+            return Ok(());
+        }
+        self.check_range(Selection::of(selector, Strictness::Accepted)?.range())
+    }
+
     fn reaches_all(&self) -> bool {
         self.key_prefixes.is_empty()
     }
@@ -202,6 +218,10 @@ impl TokenRecord {
             Operation::PutMany(items) => check(Need::Write, &mut items.iter().map(|item| item.key)),
             Operation::DeleteMany(keys) => check(Need::Write, &mut keys.iter().copied()),
             Operation::TouchMany(items) => check(Need::Write, &mut items.iter().map(|(key, _)| *key)),
+            Operation::DeleteWhere(selector) => {
+                self.check_scope(Need::of_delete_where(selector))?;
+                self.check_selector(selector)
+            }
             // Whoever writes from outside needs a session for it.
             Operation::OpenSession => self.check_scope(Need::Write),
             Operation::CreateToken(_)

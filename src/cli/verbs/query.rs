@@ -1,0 +1,161 @@
+//! Query: the verb that finds, counts or removes what a selector picks.
+
+use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+
+use clap::Args;
+use concord_kv::{Concord, Error, ErrorKind, Pattern, PatternFlags, Result, Selector, value_to_json};
+use serde_json::json;
+
+use super::keys::{key_text, shown};
+use super::records::Level;
+use crate::cli::access::misuse;
+use crate::cli::output;
+
+/// Which records, and what is done with them. All that is said must hold.
+#[derive(Args)]
+#[command(
+    after_help = "Examples:\n  concord query --prefix user: --where 'value.age >= 30 and value.role == \"admin\"'\n  \
+                        concord query --range order:2024-01-01 order:2024-12-31 --count\n  \
+                        concord query --prefix temp: --delete\n  \
+                        concord query --pattern '^user:\\d{3}$' --limit 10 --keys --json"
+)]
+pub(in crate::cli) struct Query {
+    /// Keys that begin with this.
+    #[arg(long, value_name = "BYTES")]
+    prefix: Option<OsString>,
+    /// Keys that end with this.
+    #[arg(long, value_name = "BYTES")]
+    suffix: Option<OsString>,
+    /// Keys that hold this somewhere.
+    #[arg(long, value_name = "BYTES")]
+    contains: Option<OsString>,
+    /// Keys in which this regular expression matches somewhere. No look-around, no back-references.
+    #[arg(long, value_name = "REGEX")]
+    pattern: Option<String>,
+    /// How the pattern is read: letters of `imsxu`.
+    #[arg(long, value_name = "LETTERS", requires = "pattern", value_parser = flags)]
+    pattern_flags: Option<PatternFlags>,
+    /// Keys from the first to the second, both included.
+    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
+    range: Option<Vec<OsString>>,
+    /// Records of which this expression is true, such as `value.price > 100`.
+    #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
+    filter: Option<String>,
+    /// How many are left out first.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    offset: u64,
+    /// At most this many; without it all.
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// The keys only, one a line.
+    #[arg(long, conflicts_with_all = ["count", "delete"])]
+    keys: bool,
+    /// How many there are.
+    #[arg(long, conflicts_with = "delete")]
+    count: bool,
+    /// Remove them, all at once, and tell how many these were.
+    #[arg(long)]
+    delete: bool,
+    #[command(flatten)]
+    level: Level,
+}
+
+fn flags(letters: &str) -> Result<PatternFlags, String> {
+    PatternFlags::parse(letters).ok_or_else(|| "flags are letters, each of `imsxu`".to_owned())
+}
+
+impl Query {
+    fn selector(&self) -> Selector<'_> {
+        let flags = self.pattern_flags.unwrap_or_default();
+        Selector {
+            prefix: self.prefix.as_deref().map(OsStr::as_bytes),
+            suffix: self.suffix.as_deref().map(OsStr::as_bytes),
+            contains: self.contains.as_deref().map(OsStr::as_bytes),
+            pattern: self.pattern.as_ref().map(|text| Pattern { text, flags }),
+            range: match self.range.as_deref() {
+                Some([from, to]) => Some((from.as_bytes(), to.as_bytes())),
+                _ => None,
+            },
+            filter: self.filter.as_deref(),
+            offset: self.offset,
+            limit: self.limit,
+        }
+    }
+
+    /// The text in which a column is meant, if it is clear which: of the two that can have a fault, the pattern is first.
+    fn faulty(&self, error: &Error) -> Option<&str> {
+        let is_pattern = error.message().starts_with("the pattern");
+        if is_pattern { self.pattern.as_deref() } else { self.filter.as_deref() }
+    }
+}
+
+pub(super) fn query(db: &Concord, query: &Query, json: bool) -> Result<()> {
+    let done = carry_out(db, query, json);
+    if let Err(error) = &done
+        && !json
+        && let (Some(column), Some(text)) = (error.column(), query.faulty(error))
+    {
+        // What a line break or a tab is shown as takes one place, so that the caret stands where it should.
+        let line: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
+        output::print_aside(&format!("  {line}\n  {:>column$}", "^"));
+    }
+    done
+}
+
+fn carry_out(db: &Concord, query: &Query, json: bool) -> Result<()> {
+    let (selector, options) = (query.selector(), query.level.options());
+    if query.delete {
+        if (Selector { offset: 0, limit: None, ..selector }) == Selector::default() {
+            return Err(misuse("say which records; --prefix '' removes everything"));
+        }
+        let deleted = db.query().delete_where(&selector, None)?;
+        return output::print(&if json { json!({"deleted": deleted}).to_string() } else { deleted.to_string() });
+    }
+    if query.count {
+        let count = db.query().count(&selector, &options)?;
+        return output::print(&if json { json!({"count": count}).to_string() } else { count.to_string() });
+    }
+    let mut failure = None;
+    let mut first = true;
+    if json {
+        output::print_piece(r#"{"items":["#)?;
+    }
+    db.query().visit(&selector, &options, !query.keys, |key, record| {
+        let line = line(key, &record.value, record.revision, record.ttl_ms, query.keys, json);
+        let printed = line.and_then(|line| match (json, first) {
+            (true, true) => output::print_piece(&line),
+            (true, false) => output::print_piece(&format!(",{line}")),
+            (false, _) => output::print(&line),
+        });
+        first = false;
+        failure = printed.err();
+        if failure.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    match failure {
+        Some(failure) => Err(failure),
+        None if json => output::print("]}"),
+        None => Ok(()),
+    }
+}
+
+/// One record: an object, or its key and its value with a tab between them.
+fn line(key: &[u8], value: &[u8], revision: u64, ttl_ms: Option<u64>, keys: bool, json: bool) -> Result<String> {
+    let value = if keys { None } else { Some(value_to_json(value)) };
+    if !json {
+        return Ok(match value {
+            None => shown(key),
+            Some(Ok(value)) => format!("{}\t{value}", shown(key)),
+            Some(Err(_)) => format!("{}\t(not to be said in JSON)", shown(key)),
+        });
+    }
+    let (key, ttl) = (key_text(key)?, json!(ttl_ms.map(|ttl_ms| ttl_ms as f64 / 1_000.0)));
+    let head = format!(r#"{{"key":{key},"revision":{revision},"ttl":{ttl}"#);
+    Ok(match value {
+        None => format!("{head}}}"),
+        Some(Ok(value)) => format!(r#"{head},"value":{value}}}"#),
+        Some(Err(error)) if error.kind() == ErrorKind::InvalidValue => format!(r#"{head},"error":"invalid_value"}}"#),
+        Some(Err(error)) => return Err(error),
+    })
+}
