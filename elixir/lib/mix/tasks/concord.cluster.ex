@@ -1,3 +1,5 @@
+# mix concord.cluster: what the running node says of itself, and its tokens.
+
 defmodule Mix.Tasks.Concord.Cluster do
   @shortdoc "Shows the running node and its cluster, and manages tokens"
 

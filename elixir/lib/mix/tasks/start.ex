@@ -1,3 +1,5 @@
+# mix start: a node with its HTTP API.
+
 defmodule Mix.Tasks.Start do
   @shortdoc "Runs a Concord node with its HTTP API"
 
