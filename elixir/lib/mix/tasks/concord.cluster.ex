@@ -1,3 +1,5 @@
+# mix concord.cluster: what the running node says of itself, and its tokens.
+
 defmodule Mix.Tasks.Concord.Cluster do
   @moduledoc """
   Acts on the node that runs on this machine, through the socket in its data directory. It never starts one.

@@ -1,3 +1,5 @@
+# mix start: a node with its HTTP API.
+
 defmodule Mix.Tasks.Start do
   @moduledoc """
   Runs this application, and with it its Concord node, until it is told to stop; the node serves the HTTP API.
