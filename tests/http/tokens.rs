@@ -50,6 +50,80 @@ fn nothing_but_health_answers_without_a_token() {
     }
 }
 
+/// What an operation of the document needs, with a body that gets as far as that. An operation that is not here fails the
+/// test: whoever adds one says whom it is for.
+fn needed(operation: &str) -> (Need, &'static str) {
+    match operation {
+        "alive" | "health" | "metrics" | "openapi" | "ready" => (Need::Nothing, ""),
+        "get" | "list" | "members" | "status" | "ttl" => (Need::Read, ""),
+        "get_many" => (Need::Read, r#"{"keys":["app:k"]}"#),
+        "count" | "query" => (Need::Read, r#"{"prefix":"app:"}"#),
+        "delete" => (Need::Write, ""),
+        "put" => (Need::Write, r#"{"value":1}"#),
+        "touch" => (Need::Write, r#"{"ttl":5}"#),
+        "increment" => (Need::Write, r#"{"by":1}"#),
+        "put_many" => (Need::Write, r#"{"operations":[{"key":"app:k","value":1}]}"#),
+        "delete_many" => (Need::Write, r#"{"keys":["app:k"]}"#),
+        "touch_many" => (Need::Write, r#"{"operations":[{"key":"app:k","ttl":5}]}"#),
+        "delete_where" => (Need::Write, r#"{"prefix":"app:"}"#),
+        "add_member" => (Need::Admin, r#"{"address":"127.0.0.1:1"}"#),
+        "create_token" => (Need::Admin, r#"{"name":"x","scopes":["read"]}"#),
+        "promote_member" | "remove_member" | "revoke_token" | "tokens" => (Need::Admin, ""),
+        "replace_member" => (Need::Admin, r#"{"with":"8"}"#),
+        "transfer_leadership" => (Need::Admin, "{}"),
+        other => panic!("{other}: whom is it for?"),
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+enum Need {
+    Nothing,
+    Read,
+    Write,
+    Admin,
+}
+
+/// T5, T6: every operation of the document for every scope, and for a token of other keys.
+#[test]
+fn every_operation_asks_for_its_scope() {
+    let (server, admin) = guarded();
+    let tokens = [
+        (Need::Nothing, mint(&server, Scopes { read: true, write: true, admin: false }, &["other:"])),
+        (Need::Read, mint(&server, READ, &["app:"])),
+        (Need::Write, mint(&server, WRITE, &["app:"])),
+        (Need::Admin, admin.clone()),
+    ];
+    let document: Value = with(&server, &admin, "GET", "/api/v1/openapi.json", "").json();
+    let mut asked = 0;
+    for (path, methods) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in methods.as_object().expect("methods") {
+            let operation = operation["operationId"].as_str().expect("an id");
+            let (need, body) = needed(operation);
+            let at = path.replace("{key}", "app:k").replace("{id}", "7");
+            let query = match operation {
+                "list" => "?prefix=app:",
+                // A store of one node waits for others in vain.
+                "add_member" | "promote_member" | "remove_member" | "replace_member" | "transfer_leadership" => {
+                    "?timeout_ms=1"
+                }
+                _ => "",
+            };
+            let at = format!("{at}{query}");
+            for (scope, token) in &tokens {
+                // What concerns no key is read by whoever may read.
+                let reads_no_key = matches!(operation, "members" | "status") && *scope == Need::Nothing;
+                let may = need == Need::Nothing || need == *scope || *scope == Need::Admin || reads_no_key;
+                let status = with(&server, token, &method.to_uppercase(), &at, body).status;
+                assert_eq!(status != 403, may, "{operation} with {scope:?}: {status}");
+                assert_ne!(status, 401, "{operation} with {scope:?}");
+                assert_ne!(status, 405, "{operation}");
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked >= 100, "{asked}");
+}
+
 #[test]
 fn both_headers_carry_a_token() {
     let (server, admin) = guarded();
