@@ -158,7 +158,7 @@ defmodule Concord.BoundaryTest do
     end)
 
     assert_receive {:DOWN, _, _, _, :normal}, 10_000
-    assert {:ok, handle} = eventually(fn -> Native.open(settings) end)
+    assert {:ok, handle} = retry(fn -> Native.open(settings) end)
     Native.close(handle)
   end
 
@@ -226,8 +226,8 @@ defmodule Concord.BoundaryTest do
     store = fresh_store(durability: :always, data_dir: dir)
     :ok = Concord.put("a", 1, store: store)
     Process.exit(Process.whereis(store), :kill)
-    assert {:ok, 1} = eventually(fn -> Concord.get("a", store: store) end)
-    assert :ok = eventually(fn -> Concord.put("a", 2, store: store) end)
+    assert {:ok, 1} = retry(fn -> Concord.get("a", store: store) end)
+    assert :ok = retry(fn -> Concord.put("a", 2, store: store) end)
   end
 
   test "a killed owner is replaced, again and again" do
@@ -239,7 +239,7 @@ defmodule Concord.BoundaryTest do
       monitor = Process.monitor(owner)
       Process.exit(owner, :kill)
       assert_receive {:DOWN, ^monitor, :process, ^owner, :killed}
-      assert :ok = eventually(fn -> if Process.whereis(store) in [nil, owner], do: {:error, :noproc}, else: :ok end)
+      assert :ok = retry(fn -> if Process.whereis(store) in [nil, owner], do: {:error, :noproc}, else: :ok end)
       assert {_, %{name: ^store}} = {:opened, :sys.get_state(store, 30_000)}
       assert :ok = Concord.put("a", 1, store: store)
     end
@@ -359,11 +359,11 @@ defmodule Concord.BoundaryTest do
     Native.open(in_memory({false, true}, nil))
   end
 
-  defp eventually(attempt, tries \\ 100) do
+  defp retry(attempt, tries \\ 100) do
     case attempt.() do
       {:error, _} when tries > 0 ->
         Process.sleep(50)
-        eventually(attempt, tries - 1)
+        retry(attempt, tries - 1)
 
       answer ->
         answer

@@ -26,7 +26,7 @@ defmodule Concord.ClusterTest do
     others = for name <- ["n2", "n3"], do: member(name, seeds: seeds)
     stores = [first | others]
     for store <- stores, do: assert(:ok = Cluster.await_ready(20_000, store: store))
-    eventually(fn -> voters(first) == ["n1", "n2", "n3"] end)
+    assert eventually(fn -> voters(first) == ["n1", "n2", "n3"] end)
     stores
   end
 
@@ -48,18 +48,6 @@ defmodule Concord.ClusterTest do
   defp name_of(store) do
     {:ok, %{cluster: cluster}} = Concord.status(store: store)
     Enum.find(cluster.members, &(&1.node_id == cluster.node_id)).name
-  end
-
-  # Waits until the answer is neither false nor nil.
-  defp eventually(question, tries \\ 400) do
-    case question.() do
-      answer when answer in [nil, false] and tries > 0 ->
-        Process.sleep(50)
-        eventually(question, tries - 1)
-
-      answer ->
-        assert answer
-    end
   end
 
   test "reads that wait answer as those that do not" do

@@ -112,13 +112,4 @@ defmodule Concord.TerminalsTest do
     Port.command(port, "spawn(&System.stop/0)\n")
     assert_receive {^port, {:exit_status, 0}}, 60_000
   end
-
-  defp eventually(question, tries \\ 200) do
-    if tries > 0 and not question.() do
-      Process.sleep(100)
-      eventually(question, tries - 1)
-    else
-      question.()
-    end
-  end
 end

@@ -25,6 +25,11 @@ defmodule Concord.TokenClusterTest do
     for member <- members, do: member.address
   end
 
+  defp voters(store, admin) do
+    {:ok, members} = Concord.members(store: store, token: admin)
+    Enum.sort(for %{role: :voter, name: name} <- members, do: name)
+  end
+
   defp client(options) do
     name = :"client_#{System.unique_integer([:positive])}"
     start_supervised!({Client, [name: name] ++ options}, id: name)
@@ -63,6 +68,8 @@ defmodule Concord.TokenClusterTest do
       assert {:ok, [_, _, _]} = Concord.members(store: store, token: admin)
     end
 
+    # A joiner votes, and can lead, when it has caught up.
+    assert eventually(fn -> voters(first, admin) == ["n1", "n2", "n3"] end)
     assert :ok = Cluster.transfer_leadership("n2", store: List.last(stores), token: admin)
     assert :ok = Token.revoke(token, store: first)
 

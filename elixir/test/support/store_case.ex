@@ -25,6 +25,18 @@ defmodule Concord.StoreCase do
     dir
   end
 
+  @doc "Asks until the answer is neither false nor nil, for what no event tells from outside; gives the last answer."
+  def eventually(question, tries \\ 600) do
+    case question.() do
+      answer when answer in [nil, false] and tries > 0 ->
+        Process.sleep(50)
+        eventually(question, tries - 1)
+
+      answer ->
+        answer
+    end
+  end
+
   @doc "Everything in this process's mailbox."
   def mailbox, do: Process.info(self(), :messages) |> elem(1)
 

@@ -198,5 +198,5 @@ defmodule Mix.Tasks.Concord.Cluster do
   defp answered({:error, :invalid_ttl}), do: Mix.raise("invalid_ttl: --ttl is a number of seconds above 0")
   defp answered({:error, kind}), do: Mix.raise("the node answers #{kind}; try again, and look at its log")
 
-  defp say(text), do: Mix.shell().info(text)
+  defp say(text), do: IO.puts(text)
 end

@@ -86,5 +86,5 @@ defmodule Mix.Tasks.Start do
 
   defp iex?, do: Code.ensure_loaded?(IEx) and IEx.started?()
 
-  defp say(text), do: Mix.shell().info(text)
+  defp say(text), do: IO.puts(text)
 end
