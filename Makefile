@@ -86,7 +86,7 @@ crash: ## ROUNDS=1000 kills with -9
 chaos: ## SEEDS=10000 schedules of faults against simulated clusters, in two processes; SEED_FIRST=1
 	@.ci/tools rust
 	cargo test --locked --release --lib --no-run
-	half=$$(( ($(SEEDS) + 1) / 2 )); \
+	ulimit -v 12000000; half=$$(( ($(SEEDS) + 1) / 2 )); \
 	SEED_FIRST=$(SEED_FIRST) SEEDS=$$half WORKERS=1 cargo test --locked --release --lib simulation::many -- --nocapture & first=$$!; \
 	SEED_FIRST=$$(( $(SEED_FIRST) + half )) SEEDS=$$(( $(SEEDS) - half )) WORKERS=1 cargo test --locked --release --lib simulation::many -- --nocapture && second=0 || second=1; \
 	wait $$first && exit $$second
