@@ -128,6 +128,13 @@ impl Lease {
         if state.term == 0 { None } else { state.quorum_ns() }
     }
 
+    /// Whether nothing here speaks against a quorum that has confirmed this leader since then: it has answered what was sent at
+    /// that time or later. While this node has applied nothing of its own as a leader, nobody's answers are counted.
+    pub(in crate::raft) fn is_confirmed_since(&self, since_ns: u64) -> bool {
+        let state = self.state();
+        state.term == 0 || state.quorum_ns().is_some_and(|sent_ns| sent_ns >= since_ns)
+    }
+
     /// When this member answered last, in nanoseconds ago.
     pub(in crate::raft) fn last_contact_ns(&self, member: u64) -> Option<u64> {
         let answered_ns = self.state().answered_ns.get(&member).copied()?;
@@ -220,6 +227,18 @@ mod tests {
         assert!(lease.is_valid());
         clock.0.store(1_040, Ordering::Relaxed);
         assert!(!lease.is_valid(), "90 after the sending it is over, whenever the answer came");
+    }
+
+    #[test]
+    fn only_what_was_sent_since_confirms() {
+        let (_, lease) = lease();
+        lease.lead(3, 1, &voters(&[1, 2, 3]));
+        assert!(!lease.is_confirmed_since(900), "nobody has answered yet");
+        lease.answered(2, 3, 950);
+        assert!(lease.is_confirmed_since(950));
+        assert!(!lease.is_confirmed_since(951), "an old answer that comes late confirms nothing newer");
+        lease.answered(3, 3, 960);
+        assert!(lease.is_confirmed_since(951));
     }
 
     #[test]
