@@ -198,7 +198,7 @@ impl Concord {
             Place::Member { node, clock, identification } => {
                 Ok(store.handle(identification.identify(node, clock, token)?))
             }
-            Place::Client { config, named, .. } => {
+            Place::Client { config, named, client } => {
                 let token = Secret::new(token);
                 if let Some(known) = named_client(&mut lock(named), &token) {
                     return Ok(known.handle(Caller::Trusted));
@@ -206,6 +206,11 @@ impl Concord {
                 let with = ClientConfig { cookie: Secret::default(), token: Some(token.clone()), ..(**config).clone() };
                 let connected = Concord::connect(with)?;
                 let mut named = lock(named);
+                // Closed meanwhile: nobody would close this one.
+                if client.is_closed() {
+                    connected.close()?;
+                    return Err(ErrorKind::Closed.into());
+                }
                 named.truncate(limits::CLIENT_TOKENS_MAX - 1);
                 named.insert(0, Named { token, store: connected.inner.store.clone() });
                 Ok(connected)
@@ -335,11 +340,11 @@ impl Concord {
         match &self.inner.store.place {
             Place::Member { node, .. } => node.close(),
             Place::Client { client, named, .. } => {
+                client.close();
                 let others = std::mem::take(&mut *lock(named));
                 for other in others {
                     other.store.handle(Caller::Trusted).close()?;
                 }
-                client.close();
             }
         }
         Ok(())

@@ -167,6 +167,8 @@ impl Tender {
                 }
                 return true;
             }
+            // The log decides.
+            Some(peer) if peer.address == own.address && peer.name == self.core.name() && !self.joins => return false,
             None if !self.joins => return false,
             _ => {}
         }

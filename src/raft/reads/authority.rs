@@ -72,7 +72,7 @@ pub(in crate::raft) async fn confirm_here(core: &Core, level: Consistency) -> Re
         // openraft takes the answer to an older request for one to the newest that ends at the same entry: an answer that
         // a partition has held back would confirm a leader that was replaced long ago. When each request was sent is
         // known here.
-        Ok(Ok(_)) if core.lease.is_confirmed_since(begun_ns) => {
+        Ok(Ok(_)) if core.lease.quorum_answered_ns().is_some_and(|sent_ns| sent_ns >= begun_ns) => {
             Ok(ReadIndex { applied: core.applied.entries(), time_ms: core.time.now_ms() })
         }
         _ => Err(no_leader()),

@@ -122,17 +122,11 @@ impl Lease {
         self.publish(&state);
     }
 
-    /// When a quorum had last confirmed that this node leads; `None` when it does not lead, or alone.
+    /// When that was sent which a quorum of every configuration has answered last; `None` when this node does not lead. A
+    /// leader that is on its way out counts as long as others follow it, though it has no lease.
     pub(in crate::raft) fn quorum_answered_ns(&self) -> Option<u64> {
         let state = self.state();
         if state.term == 0 { None } else { state.quorum_ns() }
-    }
-
-    /// Whether nothing here speaks against a quorum that has confirmed this leader since then: it has answered what was sent at
-    /// that time or later. While this node has applied nothing of its own as a leader, nobody's answers are counted.
-    pub(in crate::raft) fn is_confirmed_since(&self, since_ns: u64) -> bool {
-        let state = self.state();
-        state.term == 0 || state.quorum_ns().is_some_and(|sent_ns| sent_ns >= since_ns)
     }
 
     /// When this member answered last, in nanoseconds ago.
@@ -151,7 +145,9 @@ impl Lease {
 
     fn publish(&self, state: &State) {
         let until_ns = match state.quorum_ns() {
-            Some(sent_ns) if state.term > 0 && state.suspensions == 0 => sent_ns.saturating_add(self.length_ns),
+            Some(sent_ns) if state.term > 0 && state.suspensions == 0 && state.is_voter() => {
+                sent_ns.saturating_add(self.length_ns)
+            }
             _ => 0,
         };
         self.valid_until_ns.store(until_ns, Ordering::Release);
@@ -168,10 +164,11 @@ impl State {
         self.configs.iter().map(|voters| self.quorum_of(voters)).min().flatten()
     }
 
+    fn is_voter(&self) -> bool {
+        self.configs.iter().all(|voters| voters.contains(&self.node_id))
+    }
+
     fn quorum_of(&self, voters: &BTreeSet<u64>) -> Option<u64> {
-        if !voters.contains(&self.node_id) {
-            return None;
-        }
         let of = |id: &u64| if *id == self.node_id { u64::MAX } else { self.answered_ns.get(id).copied().unwrap_or(0) };
         let mut times: Vec<u64> = voters.iter().map(of).collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
@@ -230,15 +227,15 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_sent_since_confirms() {
+    fn a_leader_on_its_way_out_is_confirmed_by_the_others_and_has_no_lease() {
         let (_, lease) = lease();
-        lease.lead(3, 1, &voters(&[1, 2, 3]));
-        assert!(!lease.is_confirmed_since(900), "nobody has answered yet");
-        lease.answered(2, 3, 950);
-        assert!(lease.is_confirmed_since(950));
-        assert!(!lease.is_confirmed_since(951), "an old answer that comes late confirms nothing newer");
-        lease.answered(3, 3, 960);
-        assert!(lease.is_confirmed_since(951));
+        lease.lead(3, 1, &[BTreeSet::from([1, 2, 3, 4]), BTreeSet::from([2, 3, 4])]);
+        assert_eq!(lease.quorum_answered_ns(), None, "nobody has answered yet");
+        lease.answered(2, 3, 990);
+        assert_eq!(lease.quorum_answered_ns(), None, "one of three is no majority, and this node is none of them");
+        lease.answered(4, 3, 960);
+        assert_eq!(lease.quorum_answered_ns(), Some(960));
+        assert!(!lease.is_valid());
     }
 
     #[test]
