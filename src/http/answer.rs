@@ -133,6 +133,7 @@ fn in_http(kind: ErrorKind) -> (StatusCode, &'static str) {
         ErrorKind::Locked => (StatusCode::SERVICE_UNAVAILABLE, "CLUSTER_UNAVAILABLE"),
         ErrorKind::Io => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        ErrorKind::Compacted => (StatusCode::GONE, "COMPACTED"),
     }
 }
 

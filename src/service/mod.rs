@@ -13,6 +13,7 @@ mod status;
 mod tokens;
 mod verbs;
 mod view;
+mod watch;
 
 pub(crate) use auth::{Caller, Identification, note_token_uses};
 pub(crate) use client::{Answering, Client};
@@ -28,3 +29,4 @@ pub use status::Status;
 pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;
+pub use watch::{Watch, WatchOptions, WatchStart, WatchStats};
