@@ -43,7 +43,7 @@ pub use config::{
 };
 pub use config::{SettingRow, Settings, Source};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
-pub use encoding::{decode_notices, encode_notices};
+pub use encoding::{decode_notices, encode_notices, notice_to_json};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{check_expression, expression_holds};

@@ -24,3 +24,5 @@ mod tls;
 mod tokens;
 #[path = "cluster/until.rs"]
 mod until;
+#[path = "http/watch.rs"]
+mod watch;

@@ -1,12 +1,14 @@
 //! Verbs: the subcommands, what each takes, and who does it.
 
 mod bench;
+mod changes;
 mod configuration;
 mod keys;
 mod query;
 mod records;
 mod token;
 mod transfer;
+mod which;
 
 use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
@@ -38,6 +40,8 @@ pub(super) enum Verb {
     List(keys::List),
     /// Find the records that a selector picks: print, count or remove them.
     Query(query::Query),
+    /// Follow what changes: a line for each change, until Ctrl-C.
+    Watch(changes::Watch),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -123,6 +127,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::Increment(increment) => records::increment(db, increment, json),
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
+        Verb::Watch(options) => changes::watch(db, options, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

@@ -8,6 +8,10 @@
 //! `kind` is [`EventKind::code`]. Of `parts` the bits say, low first: there is a value, there is a previous value, the command
 //! was one over several keys. Integers are LEB128, byte strings carry their length, values are encoded (CBOR).
 
+mod json;
+
+pub use json::notice_to_json;
+
 use super::wire::{WireReader, damaged, put_bytes, put_varint};
 use crate::error::Result;
 use crate::model::{EventKind, EventView, Notice, Position};
