@@ -10,7 +10,7 @@ mod selector;
 mod token;
 mod value;
 
-pub(crate) use command::{Command, NewTokenItem, Operation, PutItem};
+pub(crate) use command::{Command, ConsumerItem, NewTokenItem, Operation, PutItem};
 pub use condition::Condition;
 pub use event::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use options::{Compress, Consistency, ReadOptions, Write};

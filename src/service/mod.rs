@@ -29,4 +29,5 @@ pub use status::Status;
 pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;
+pub use watch::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 pub use watch::{Watch, WatchOptions, WatchStart, WatchStats};

@@ -117,6 +117,10 @@ impl Model {
                 self.tokens.remove(token).ok_or(ErrorKind::NotFound)?;
                 Ok(Reply::Done { revision: 0 })
             }
+            // Theirs are in `consumers`.
+            Operation::CreateConsumer(_) | Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => {
+                unreachable!("the generator makes none")
+            }
             Operation::NoteTokenUse { token, used_ms } => {
                 let (_, _, noted_ms) = self.tokens.get_mut(token).ok_or(ErrorKind::NotFound)?;
                 *noted_ms = (*noted_ms).max(Some(time_ms.min(*used_ms)));
@@ -377,7 +381,10 @@ fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
         Operation::CreateToken(item) => item.deadline_ms.iter_mut().for_each(shift),
         Operation::NoteTokenUse { used_ms, .. } => shift(used_ms),
         Operation::Authorised { operation, .. } => skew(operation, skew_ms),
-        Operation::Delete { .. }
+        Operation::CreateConsumer(_)
+        | Operation::AcknowledgeConsumer { .. }
+        | Operation::DeleteConsumer { .. }
+        | Operation::Delete { .. }
         | Operation::DeleteMany(_)
         | Operation::DeleteWhere(_)
         | Operation::OpenSession

@@ -1,15 +1,16 @@
 //! Snapshot: the content as blocks of bytes and back. Framing, checksums and files are storage's.
 //!
 //! ```text
-//! header  := version (3)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*  |  2 token*          about 1 MiB
+//! header  := version (4)  revision  time_ms  record count (about; for progress only)  sessions opened ever
+//! block   := 0 record*  |  1 session*  |  2 token*  |  8 consumer*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
 //! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
 //! owner   := 0  |  1  id of a token
 //! token   := hash  name  scopes (1)  deadline_ms (0: none)  count  prefix*  created_ms  last used (0: never)
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last, tokens in strictly ascending order of their ids. Version 2 had no tokens, and its sessions no owner.
+//! the one used last, tokens in strictly ascending order of their ids, consumers (see `consumers`) of their names. Version 3
+//! had no consumers. Version 2 had no tokens, and its sessions no owner.
 //! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
 //! first record.
 
@@ -28,10 +29,12 @@ use crate::limits;
 
 const VERSION_WITHOUT_SESSIONS: u8 = 1;
 const VERSION_WITHOUT_TOKENS: u8 = 2;
-const SNAPSHOT_VERSION: u8 = 3;
+const VERSION_WITHOUT_CONSUMERS: u8 = 3;
+const SNAPSHOT_VERSION: u8 = 4;
 const RECORDS: u8 = 0;
 const SESSIONS: u8 = 1;
 const TOKENS: u8 = 2;
+const CONSUMERS: u8 = 8;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// What stands before the blocks.
@@ -74,12 +77,12 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Sessions and tokens: copied, as they are few and small; records are looked at as they were.
+    /// Sessions, tokens and consumers: copied, as they are few and small; records are looked at as they were.
     other_blocks: Vec<Vec<u8>>,
 }
 
 impl StateMachine {
-    /// Pins the present: records, sessions and tokens of the same moment.
+    /// Pins the present: records, sessions, tokens and consumers of the same moment.
     pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
         let (view, (header, other_blocks)) = self.view_with(0, |content, writer| {
             let header = SnapshotHeader {
@@ -92,6 +95,7 @@ impl StateMachine {
             let mut blocks = Blocks::default();
             writer.sessions.encode(|session| blocks.put(SESSIONS, session));
             self.tokens().encode(|token| blocks.put(TOKENS, token));
+            writer.consumers.encode(|consumer| blocks.put(CONSUMERS, consumer));
             (header, blocks.0)
         });
         PinnedSnapshot { header, view, other_blocks }
@@ -154,12 +158,17 @@ pub(crate) fn load_snapshot(
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
         let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
-        if kind > newest_kind {
+        let has_consumers = header.version > VERSION_WITHOUT_CONSUMERS;
+        if kind > newest_kind && !(kind == CONSUMERS && has_consumers) {
             return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
         }
         while !reader.is_empty() {
             if kind == SESSIONS {
                 writer.sessions.decode(&mut reader, header.version > VERSION_WITHOUT_TOKENS)?;
+                continue;
+            }
+            if kind == CONSUMERS {
+                writer.consumers.decode(&mut reader)?;
                 continue;
             }
             if kind == TOKENS {
@@ -210,7 +219,10 @@ mod tests {
     use super::*;
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
     use crate::encoding::command::put_command;
-    use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Scopes, TokenId};
+    use crate::model::{
+        Command, Condition, ConsumerItem, EventKinds, NewTokenItem, Operation, Position, PutItem, Scopes, Selector,
+        TokenId,
+    };
 
     /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
     const GOLDEN_V1: &str = include_str!("../../tests/golden/snapshot_content_v1.txt");
@@ -218,6 +230,8 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
     /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
     const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
+    /// The same with two consumers: `header`, `records`, `sessions`, `tokens` and `consumers`.
+    const GOLDEN_V4: &str = include_str!("../../tests/golden/snapshot_content_v4.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
         let hex = golden.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim();
@@ -264,7 +278,7 @@ mod tests {
     }
 
     /// The same, and tokens.
-    fn sample() -> StateMachine {
+    fn sample_v3() -> StateMachine {
         let machine = sample_v2();
         let scopes = Scopes { read: true, write: true, admin: false };
         let bound = NewTokenItem {
@@ -288,6 +302,21 @@ mod tests {
             Operation::CreateToken(admin),
             Operation::NoteTokenUse { token, used_ms: 1_500_000_000_000 },
             open,
+        ];
+        machine.apply(&batch(0, 0, 0, &operations), |_| {}).unwrap();
+        machine
+    }
+
+    /// The same, and two consumers, one of which has acknowledged.
+    fn sample() -> StateMachine {
+        let machine = sample_v3();
+        let selector = Selector { prefix: Some(b"a"), ..Selector::default() };
+        let item = ConsumerItem { name: "audit", kinds: EventKinds::default(), start: None, selector };
+        let position = Position { revision: 2, changes: 1 };
+        let operations = [
+            Operation::CreateConsumer(item),
+            Operation::CreateConsumer(ConsumerItem { name: "cache", start: Some(Position::before(1)), ..item }),
+            Operation::AcknowledgeConsumer { name: "cache", position },
         ];
         machine.apply(&batch(0, 0, 0, &operations), |_| {}).unwrap();
         machine
@@ -318,13 +347,14 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        for (name, block) in ["records", "sessions", "tokens"].iter().zip(blocks_of(&snapshot)) {
+        for (name, block) in ["records", "sessions", "tokens", "consumers"].iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
-        assert_eq!(written, GOLDEN_V3);
+        assert_eq!(written, GOLDEN_V4);
 
-        let blocks = ["records ", "sessions ", "tokens "].map(|name| bytes_of(GOLDEN_V3, name)).to_vec();
-        let copy = load(&bytes_of(GOLDEN_V3, "header "), blocks).unwrap();
+        let names = ["records ", "sessions ", "tokens ", "consumers "];
+        let blocks = names.map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
+        let copy = load(&bytes_of(GOLDEN_V4, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
         let mut outcomes = [Vec::new(), Vec::new()];
@@ -335,6 +365,19 @@ mod tests {
         assert_eq!(outcomes[0], outcomes[1], "what a session was told before, it is told after a snapshot");
         assert_eq!(copy.session_owner(4), Some(Some(TokenId::of(&[7; 32]))));
         assert_eq!(copy.session_owner(3), Some(None));
+    }
+
+    #[test]
+    fn a_snapshot_with_tokens_and_without_consumers_is_read_for_ever() {
+        let blocks = ["records ", "sessions ", "tokens "].map(|name| bytes_of(GOLDEN_V3, name)).to_vec();
+        let copy = load(&bytes_of(GOLDEN_V3, "header "), blocks).unwrap();
+        assert_eq!(copy.digest().unwrap(), sample_v3().digest().unwrap());
+        let consumers = bytes_of(GOLDEN_V4, "consumers ");
+        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![consumers.clone()]).is_err());
+        let header = bytes_of(GOLDEN_V4, "header ");
+        assert_eq!(load(&header, vec![consumers.clone()]).unwrap().consumers().len(), 2);
+        assert!(load(&header, vec![consumers.clone(), consumers.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![consumers[..consumers.len() - 1].to_vec()]).is_err(), "cut off");
     }
 
     #[test]

@@ -222,6 +222,14 @@ impl TokenRecord {
                 self.check_scope(Need::of_delete_where(selector))?;
                 self.check_selector(selector)
             }
+            Operation::CreateConsumer(item) => {
+                self.check_scope(Need::ReadAndWrite)?;
+                self.check_selector(&item.selector)
+            }
+            // Whether it reaches the keys of the consumer, the state machine knows.
+            Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => {
+                self.check_scope(Need::ReadAndWrite)
+            }
             // Whoever writes from outside needs a session for it.
             Operation::OpenSession => self.check_scope(Need::Write),
             Operation::CreateToken(_)
