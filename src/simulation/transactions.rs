@@ -87,8 +87,7 @@ impl Client {
         let then = moves.map(|(key, by)| Step::Increment { key: key.as_bytes(), by, initial: 0, ttl_ms: None });
         let reply = self.transact(Transaction { then: then.to_vec(), ..Transaction::default() }).await;
         for (at, call) in calls.into_iter().enumerate() {
-            let reply =
-                reply.as_ref().map(|reply| reply.as_ref().map(Clone::clone).map_err(|error| error.kind().into()));
+            let reply = reply.as_ref().map(|reply| reply.as_ref().cloned().map_err(|error| error.kind().into()));
             self.finish(call, reply, |reply| match reply.results[at] {
                 StepReply::Integer(sum) => Some(Answer::Sum(sum)),
                 _ => None,
