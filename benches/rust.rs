@@ -15,6 +15,8 @@ mod million;
 mod query;
 #[path = "rust/telemetry.rs"]
 mod telemetry;
+#[path = "rust/txn.rs"]
+mod txn;
 #[path = "rust/writes.rs"]
 mod writes;
 
@@ -33,10 +35,13 @@ fn main() {
         ["cluster"] => cluster::run(folder().path()),
         ["telemetry"] => telemetry::run(),
         ["query"] => query::run(),
+        ["txn"] => txn::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => panic!("usage: rust [cluster | failover | telemetry | query | reads on|off N | fill|open|pause DIR]"),
+        _ => {
+            panic!("usage: rust [cluster | failover | telemetry | query | txn | reads on|off N | fill|open|pause DIR]")
+        }
     }
 }
 
@@ -49,6 +54,7 @@ fn run_all() {
     telemetry::run();
     writes::run(folder.path());
     query::run();
+    txn::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {

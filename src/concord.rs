@@ -11,7 +11,7 @@ use crate::limits;
 use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens};
+use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens, Txn};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
@@ -266,6 +266,11 @@ impl Concord {
     /// The verbs about all records that a selector picks.
     pub fn query(&self) -> &Query {
         &self.inner.query
+    }
+
+    /// Begins a transaction: several operations as one change, if what is compared holds.
+    pub fn txn(&self) -> Txn<'_> {
+        Txn::new(&self.inner.kv)
     }
 
     /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`. A client tells what

@@ -155,6 +155,12 @@ impl Error {
         self
     }
 
+    /// The same error, found in this part of what was given.
+    pub(crate) fn within(mut self, part: &str) -> Error {
+        self.message = format!("{part}: {}", self.message).into_boxed_str();
+        self
+    }
+
     /// Where in an expression or a pattern the fault is: which character, the first is 1. `None` for what has no place.
     /// The message says it as well.
     pub fn column(&self) -> Option<usize> {

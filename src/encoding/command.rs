@@ -7,8 +7,11 @@
 //! Integers are LEB128, byte strings carry their length, an absent deadline is 0.
 
 mod selector;
+mod transaction;
 
 pub(crate) use selector::{put_selector, read_selector};
+use transaction::read_transaction;
+pub(crate) use transaction::{put_transaction, written_twice};
 
 use super::batch::BatchHeader;
 use super::wire::{WireReader, damaged, put_bytes, put_signed, put_varint};
@@ -30,12 +33,14 @@ const REVOKE_TOKEN: u8 = 11;
 const NOTE_TOKEN_USE: u8 = 12;
 const AUTHORISED: u8 = 13;
 const DELETE_WHERE: u8 = 14;
+const TRANSACT: u8 = 15;
 
 const ALWAYS: u8 = 0;
 const ABSENT: u8 = 1;
 const REVISION: u8 = 2;
 const EXPECTED: u8 = 3;
 const WHERE: u8 = 4;
+const PRESENT: u8 = 5;
 
 /// Appends one command to a payload, which [`put_batch_header`](super::batch::put_batch_header) began.
 pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
@@ -60,6 +65,7 @@ fn number_of(operation: &Operation<'_>) -> u8 {
         Operation::NoteTokenUse { .. } => NOTE_TOKEN_USE,
         Operation::Authorised { .. } => AUTHORISED,
         Operation::DeleteWhere(_) => DELETE_WHERE,
+        Operation::Transact(_) => TRANSACT,
     }
 }
 
@@ -107,6 +113,7 @@ fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
             put_varint(out, *used_ms);
         }
         Operation::DeleteWhere(selector) => put_selector(out, selector),
+        Operation::Transact(transaction) => put_transaction(out, transaction),
         Operation::Authorised { token, operation } => {
             put_varint(out, token.0);
             out.push(number_of(operation));
@@ -154,6 +161,7 @@ fn put_condition(out: &mut Vec<u8>, condition: &Condition<'_>) {
     match condition {
         Condition::Always => out.push(ALWAYS),
         Condition::Absent => out.push(ABSENT),
+        Condition::Present => out.push(PRESENT),
         Condition::Revision(revision) => {
             out.push(REVISION);
             put_varint(out, *revision);
@@ -227,6 +235,7 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         REVOKE_TOKEN => Operation::RevokeToken(TokenId(reader.varint()?)),
         NOTE_TOKEN_USE => Operation::NoteTokenUse { token: TokenId(reader.varint()?), used_ms: reader.varint()? },
         DELETE_WHERE => Operation::DeleteWhere(read_selector(reader)?),
+        TRANSACT => Operation::Transact(read_transaction(reader)?),
         other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
     })
 }
@@ -264,6 +273,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
     match reader.u8()? {
         ALWAYS => Ok(Condition::Always),
         ABSENT => Ok(Condition::Absent),
+        PRESENT => Ok(Condition::Present),
         REVISION => Ok(Condition::Revision(reader.varint()?)),
         EXPECTED => Ok(Condition::Expected(reader.bytes()?)),
         WHERE => Ok(Condition::Where(selector::read_text(reader)?)),

@@ -7,9 +7,10 @@ mod record;
 mod reply;
 mod selector;
 mod token;
+mod transaction;
 mod value;
 
-pub(crate) use command::{Command, NewTokenItem, Operation, PutItem};
+pub(crate) use command::{Command, NewTokenItem, Operation, PutItem, StepItem, TransactionItem};
 pub use condition::Condition;
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
@@ -17,4 +18,5 @@ pub use reply::Reply;
 pub use selector::{Pattern, PatternFlags, Selector};
 pub use token::Scopes;
 pub(crate) use token::{SECRET_BYTES, TokenHash, TokenId, TokenSecret};
+pub use transaction::{Compare, Step, StepReply, Transaction, TransactionReply};
 pub use value::Value;

@@ -11,6 +11,7 @@ mod pending;
 mod query;
 mod status;
 mod tokens;
+mod transaction;
 mod verbs;
 mod view;
 
@@ -26,5 +27,6 @@ pub use pending::Pending;
 pub use query::{Page, PageOptions, Pages, Pair, Query};
 pub use status::Status;
 pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
+pub use transaction::{Txn, decode_transaction, encode_transaction_reply, transaction_reply_to_json};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;

@@ -6,6 +6,7 @@
 //! | `host` | one machine: a runtime, clocks, a disk |
 //! | `network`, `stream` | connections and what happens to them |
 //! | `member`, `workload` | the real node and store, and clients of it |
+//! | `transactions` | the part of the workload that is about several keys at once |
 //! | `churn` | tokens that come and go |
 //! | `nemesis` | what goes wrong, and when |
 //! | `joining` | a member that was taken in by an entry that nobody else has |
@@ -30,6 +31,7 @@ mod network;
 mod planted;
 mod sending;
 mod stream;
+mod transactions;
 mod verdict;
 mod workload;
 mod world;

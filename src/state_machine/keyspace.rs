@@ -12,7 +12,7 @@ use super::expiry::ExpiryIndex;
 use super::feed::{Changes, Feed};
 #[cfg(test)]
 use super::sabotage::Sabotage;
-use super::sessions::Sessions;
+use super::sessions::{Receipts, Sessions};
 use super::slot::{Slot, VersionRef};
 use super::tokens::Tokens;
 use super::versions::Versions;
@@ -57,6 +57,7 @@ pub(super) struct Writer {
     pub(super) expiry: ExpiryIndex,
     pub(super) versions: Versions,
     pub(super) sessions: Sessions,
+    pub(super) receipts: Receipts,
 }
 
 impl StateMachine {

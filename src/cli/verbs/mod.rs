@@ -7,6 +7,7 @@ mod query;
 mod records;
 mod token;
 mod transfer;
+mod txn;
 
 use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
@@ -38,6 +39,8 @@ pub(super) enum Verb {
     List(keys::List),
     /// Find the records that a selector picks: print, count or remove them.
     Query(query::Query),
+    /// Do several operations as one change, if what is compared holds.
+    Txn(txn::Txn),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -123,6 +126,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::Increment(increment) => records::increment(db, increment, json),
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
+        Verb::Txn(txn) => txn::txn(db, txn, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

@@ -10,6 +10,7 @@ mod list;
 mod query;
 mod records;
 mod tokens;
+mod txn;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -52,6 +53,7 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(query::query))
         .routes(routes!(query::count))
         .routes(routes!(query::delete))
+        .routes(routes!(txn::txn))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))
         .routes(routes!(bulk::delete))

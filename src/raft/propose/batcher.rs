@@ -37,7 +37,7 @@ const IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_TO_OVERLAP: usize = 64;
 /// Batches on their way at most while those before them wait for a majority that is gone.
 const STALLED_MAX: usize = 256;
-/// A batch is closed when it is this large, so that entries stay small enough to replicate.
+/// A batch is closed when it counts for so much, so that entries stay small enough to replicate, and their answers to send.
 const ENTRY_BYTES: usize = 1024 * 1024;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
@@ -86,7 +86,7 @@ struct Waiting {
     callers: Callers,
     /// When its first command came.
     since: Instant,
-    /// What its commands count for in `State::waiting_bytes`.
+    /// What its commands count for: large answers too, see `Operation::bytes`.
     bytes: usize,
     /// The longest that one of its callers waits.
     timeout_ms: u64,
@@ -309,7 +309,7 @@ impl State {
     /// The batch that takes the next command.
     fn open_batch(&mut self) -> &mut Waiting {
         let is_full =
-            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= limits::BATCH_COMMANDS_MAX;
+            |batch: &Waiting| batch.bytes >= ENTRY_BYTES || batch.callers.0.len() >= limits::BATCH_COMMANDS_MAX;
         if self.waiting.back().is_none_or(is_full) {
             self.waiting.push_back(Waiting::with_capacity(0));
         }
