@@ -17,6 +17,8 @@ mod query;
 mod telemetry;
 #[path = "rust/txn.rs"]
 mod txn;
+#[path = "rust/watch.rs"]
+mod watch;
 #[path = "rust/writes.rs"]
 mod writes;
 
@@ -36,12 +38,13 @@ fn main() {
         ["telemetry"] => telemetry::run(),
         ["query"] => query::run(),
         ["txn"] => txn::run(),
+        ["watch"] => watch::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => {
-            panic!("usage: rust [cluster | failover | telemetry | query | txn | reads on|off N | fill|open|pause DIR]")
-        }
+        _ => panic!(
+            "usage: rust [cluster | failover | telemetry | query | txn | watch | reads on|off N | fill|open|pause DIR]"
+        ),
     }
 }
 
@@ -55,6 +58,7 @@ fn run_all() {
     writes::run(folder.path());
     query::run();
     txn::run();
+    watch::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {

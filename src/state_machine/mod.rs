@@ -22,7 +22,7 @@
 mod apply;
 mod digest;
 mod expiry;
-mod feed;
+mod history;
 mod keyspace;
 mod select;
 mod sessions;
@@ -32,7 +32,7 @@ mod tokens;
 mod versions;
 mod view;
 
-pub use feed::{Change, ChangeKind, Changes, FeedItem};
+pub(crate) use history::{Cursor, Held, Looked};
 pub(crate) use keyspace::StateMachine;
 pub(crate) use select::{Effort, Walk};
 pub(crate) use sessions::{Applied, Outcome, put_outcome, read_outcome};
@@ -43,7 +43,7 @@ pub use view::View;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]
-mod feed_test;
+mod history_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Verbs: the subcommands, what each takes, and who does it.
 
 mod bench;
+mod changes;
 mod configuration;
 mod keys;
 mod query;
@@ -8,6 +9,7 @@ mod records;
 mod token;
 mod transfer;
 mod txn;
+mod which;
 
 use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
@@ -41,6 +43,8 @@ pub(super) enum Verb {
     Query(query::Query),
     /// Do several operations as one change, if what is compared holds.
     Txn(txn::Txn),
+    /// Follow what changes: a line for each change, until Ctrl-C.
+    Watch(changes::Watch),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -127,6 +131,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
         Verb::Txn(txn) => txn::txn(db, txn, json),
+        Verb::Watch(options) => changes::watch(db, options, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

@@ -11,6 +11,7 @@ mod query;
 mod records;
 mod tokens;
 mod txn;
+mod watch;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -54,6 +55,7 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(query::count))
         .routes(routes!(query::delete))
         .routes(routes!(txn::txn))
+        .routes(routes!(watch::watch))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))
         .routes(routes!(bulk::delete))
