@@ -15,6 +15,8 @@ mod million;
 mod query;
 #[path = "rust/telemetry.rs"]
 mod telemetry;
+#[path = "rust/txn.rs"]
+mod txn;
 #[path = "rust/watch.rs"]
 mod watch;
 #[path = "rust/writes.rs"]
@@ -35,12 +37,13 @@ fn main() {
         ["cluster"] => cluster::run(folder().path()),
         ["telemetry"] => telemetry::run(),
         ["query"] => query::run(),
+        ["txn"] => txn::run(),
         ["watch"] => watch::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
         _ => panic!(
-            "usage: rust [cluster | failover | telemetry | query | watch | reads on|off N | fill|open|pause DIR]"
+            "usage: rust [cluster | failover | telemetry | query | txn | watch | reads on|off N | fill|open|pause DIR]"
         ),
     }
 }
@@ -54,6 +57,7 @@ fn run_all() {
     telemetry::run();
     writes::run(folder.path());
     query::run();
+    txn::run();
     watch::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");

@@ -11,7 +11,7 @@ use crate::limits;
 use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens};
+use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens, Txn};
 use crate::service::{Consumers, Watch, WatchOptions, WatchStats};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
@@ -270,6 +270,11 @@ impl Concord {
     /// The verbs about all records that a selector picks.
     pub fn query(&self) -> &Query {
         &self.inner.query
+    }
+
+    /// Begins a transaction: several operations as one change, if what is compared holds.
+    pub fn txn(&self) -> Txn<'_> {
+        Txn::new(&self.inner.kv)
     }
 
     /// Follows the committed changes, in their order; see [`Watch`]. A token needs to read all keys that the selector may pick.

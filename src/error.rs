@@ -160,6 +160,12 @@ impl Error {
         self
     }
 
+    /// The same error, found in this part of what was given.
+    pub(crate) fn within(mut self, part: &str) -> Error {
+        self.message = format!("{part}: {}", self.message).into_boxed_str();
+        self
+    }
+
     /// Changes from `revision` on were asked for, and only those from `oldest` on are retained.
     pub(crate) fn compacted(revision: u64, oldest: u64) -> Error {
         let message = format!(

@@ -49,16 +49,17 @@ pub use error::{Error, ErrorKind, Result};
 pub use expression::{check_expression, expression_holds};
 pub use http::Serving;
 pub use model::{
-    Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
+    Compare, Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
 };
 pub use model::{Event, EventKind, EventKinds, EventView, Notice, Position};
-pub use model::{Selector, Value, Write};
+pub use model::{Selector, Step, StepReply, Transaction, TransactionReply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{Consumer, ConsumerInfo, Consumers, NewConsumer};
-pub use service::{CreatedToken, NewToken, TokenInfo, Tokens};
+pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
 pub use service::{Page, PageOptions, Pages, Pair, Query};
 pub use service::{Watch, WatchOptions, WatchStart, WatchStats};
+pub use service::{decode_transaction, encode_transaction_reply, transaction_reply_to_json};
 
 /// The Rust of the README's quick start compiles.
 #[cfg(doctest)]

@@ -36,6 +36,27 @@ pub const BATCH_OPS_MAX: usize = 500;
 /// Most bytes of all items in one bulk operation. Beyond it: `value_too_large`.
 pub const BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// Most compares and operations in a transaction, those of both branches together. Beyond it: `batch_too_large`. Part of what
+/// commands mean.
+pub const TXN_OPS_MAX: usize = 128;
+
+/// Most bytes of the values that a transaction reads. Beyond it: it is not done and answers `value_too_large`. Part of what
+/// commands mean.
+pub const TXN_ANSWER_BYTES_MAX: usize = 256 * 1024;
+
+/// Longest idempotency key of a transaction. Beyond it: `invalid_key`.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+
+/// How long the receipt of a transaction with an idempotency key is kept, milliseconds of the cluster's time, unless there are
+/// too many. Beyond it: the same transaction is done anew. Part of what commands mean.
+pub const RECEIPT_MS: u64 = 60 * 60 * 1000;
+
+/// Most receipts that are kept. Beyond it: the oldest goes. Part of what commands mean.
+pub const RECEIPTS_MAX: usize = 65_536;
+
+/// Most bytes of all receipts. Beyond it: the oldest go. Part of what commands mean.
+pub const RECEIPTS_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Most commands that share one log entry. Beyond it: the others go into the next one; `batch_too_large`
 /// for a batch that another node sends.
 pub const BATCH_COMMANDS_MAX: usize = 4096;

@@ -22,6 +22,8 @@ mod several;
 mod tls;
 #[path = "http/tokens.rs"]
 mod tokens;
+#[path = "http/txn.rs"]
+mod txn;
 #[path = "cluster/until.rs"]
 mod until;
 #[path = "http/watch.rs"]

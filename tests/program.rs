@@ -11,6 +11,8 @@ mod query;
 mod shell;
 #[path = "program/transfer.rs"]
 mod transfer;
+#[path = "program/txn.rs"]
+mod txn;
 #[path = "program/watch.rs"]
 mod watch;
 

@@ -12,7 +12,7 @@ use super::stored;
 use super::wire::{WireReader, damaged, put_varint};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits;
-use crate::model::{Command, Condition, Operation, PutItem, Selector};
+use crate::model::{Command, Condition, Operation, PutItem, Selector, StepItem, TransactionItem};
 
 /// Version of a payload without a header; each command's own stamp is its time. Read for ever, written no more.
 pub(crate) const UNSTAMPED_VERSION: u8 = 1;
@@ -20,6 +20,9 @@ pub(crate) const UNSTAMPED_VERSION: u8 = 1;
 pub(crate) const BATCH_VERSION: u8 = 2;
 /// Bytes of the header of a batch without session.
 pub(crate) const BATCH_HEADER_BYTES: usize = 1 + 8 + 3;
+
+/// Most transactions in a batch from outside whose answers hold records: together they stay within one answer's frame.
+const READING_MAX: usize = 64 * 1024 * 1024 / limits::TXN_ANSWER_BYTES_MAX;
 
 /// What a batch says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,13 +86,18 @@ pub(crate) fn check_batch(payload: &[u8]) -> Result<()> {
     if header.session != 0 && header.acknowledged_below > header.sequence {
         return Err(refused("a batch acknowledges itself; send it with a number that was not acknowledged"));
     }
+    let mut reading = 0;
     for (at, command) in commands.enumerate() {
-        if at == limits::BATCH_COMMANDS_MAX {
+        let command = command.map_err(unreadable)?;
+        reading += usize::from(matches!(&command.operation, Operation::Transact(transaction) if transaction.reads()));
+        if at == limits::BATCH_COMMANDS_MAX || reading > READING_MAX {
             let max = limits::BATCH_COMMANDS_MAX;
-            let message = format!("a batch holds at most {max} commands; send the others in the next one");
+            let message = format!(
+                "a batch holds at most {max} commands, {READING_MAX} that read; send the others in the next one"
+            );
             return Err(Error::new(ErrorKind::BatchTooLarge, message));
         }
-        check_command(&command.map_err(unreadable)?)?;
+        check_command(&command)?;
     }
     Ok(())
 }
@@ -138,11 +146,38 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         Operation::CreateToken(item) => check_deadline(item.deadline_ms, stamp_ms, ErrorKind::InvalidTtl),
         Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
         Operation::DeleteWhere(selector) => check_selector(selector),
+        Operation::Transact(transaction) => check_transaction(transaction, stamp_ms),
         Operation::CreateConsumer(item) => check_selector(&item.selector),
         // Names are checked where they are read.
         Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => Ok(()),
         Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
+}
+
+/// How many there may be of what, and that no key is written twice, is checked where it is read.
+fn check_transaction(transaction: &TransactionItem<'_>, stamp_ms: u64) -> Result<()> {
+    if transaction.content_bytes() > limits::BATCH_BYTES_MAX {
+        return Err(ErrorKind::ValueTooLarge.into());
+    }
+    for compare in &transaction.compares {
+        check_key(compare.key)?;
+        if compare.condition == Condition::Always {
+            return Err(ErrorKind::MissingCondition.into());
+        }
+        check_condition(compare.condition)?;
+    }
+    transaction.steps().try_for_each(|step| match *step {
+        StepItem::Put(item) => check_item(&item, stamp_ms),
+        StepItem::Delete(key) | StepItem::Get(key) => check_key(key),
+        StepItem::Touch { key, deadline_ms } => {
+            check_key(key)?;
+            check_deadline(Some(deadline_ms), stamp_ms, ErrorKind::InvalidTtl)
+        }
+        StepItem::Increment { key, deadline_ms, .. } => {
+            check_key(key)?;
+            check_deadline(deadline_ms, stamp_ms, ErrorKind::InvalidTtl)
+        }
+    })
 }
 
 fn check_item(item: &PutItem<'_>, stamp_ms: u64) -> Result<()> {
@@ -168,7 +203,7 @@ fn check_condition(condition: Condition<'_>) -> Result<()> {
     match condition {
         Condition::Expected(value) => check_value(value, limits::VALUE_BYTES_MAX_CEILING),
         Condition::Where(expression) => check_length(expression.len(), limits::EXPRESSION_BYTES_MAX),
-        Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
+        Condition::Always | Condition::Absent | Condition::Present | Condition::Revision(_) => Ok(()),
     }
 }
 

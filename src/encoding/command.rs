@@ -8,10 +8,13 @@
 
 mod consumer;
 mod selector;
+mod transaction;
 
 use consumer::{put_consumer, read_consumer};
 pub(crate) use consumer::{read_consumer_name, read_kinds};
 pub(crate) use selector::{put_selector, read_selector};
+use transaction::read_transaction;
+pub(crate) use transaction::{put_transaction, written_twice};
 
 use super::batch::BatchHeader;
 use super::event::{put_position, read_position};
@@ -34,6 +37,7 @@ const REVOKE_TOKEN: u8 = 11;
 const NOTE_TOKEN_USE: u8 = 12;
 const AUTHORISED: u8 = 13;
 const DELETE_WHERE: u8 = 14;
+const TRANSACT: u8 = 15;
 const CREATE_CONSUMER: u8 = 24;
 const ACKNOWLEDGE_CONSUMER: u8 = 25;
 const DELETE_CONSUMER: u8 = 26;
@@ -43,6 +47,7 @@ const ABSENT: u8 = 1;
 const REVISION: u8 = 2;
 const EXPECTED: u8 = 3;
 const WHERE: u8 = 4;
+const PRESENT: u8 = 5;
 
 /// Appends one command to a payload, which [`put_batch_header`](super::batch::put_batch_header) began.
 pub(crate) fn put_command(out: &mut Vec<u8>, command: &Command<'_>) {
@@ -67,6 +72,7 @@ fn number_of(operation: &Operation<'_>) -> u8 {
         Operation::NoteTokenUse { .. } => NOTE_TOKEN_USE,
         Operation::Authorised { .. } => AUTHORISED,
         Operation::DeleteWhere(_) => DELETE_WHERE,
+        Operation::Transact(_) => TRANSACT,
         Operation::CreateConsumer(_) => CREATE_CONSUMER,
         Operation::AcknowledgeConsumer { .. } => ACKNOWLEDGE_CONSUMER,
         Operation::DeleteConsumer { .. } => DELETE_CONSUMER,
@@ -117,6 +123,7 @@ fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
             put_varint(out, *used_ms);
         }
         Operation::DeleteWhere(selector) => put_selector(out, selector),
+        Operation::Transact(transaction) => put_transaction(out, transaction),
         Operation::CreateConsumer(item) => put_consumer(out, item),
         Operation::AcknowledgeConsumer { name, position } => {
             put_bytes(out, name.as_bytes());
@@ -170,6 +177,7 @@ fn put_condition(out: &mut Vec<u8>, condition: &Condition<'_>) {
     match condition {
         Condition::Always => out.push(ALWAYS),
         Condition::Absent => out.push(ABSENT),
+        Condition::Present => out.push(PRESENT),
         Condition::Revision(revision) => {
             out.push(REVISION);
             put_varint(out, *revision);
@@ -243,6 +251,7 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         REVOKE_TOKEN => Operation::RevokeToken(TokenId(reader.varint()?)),
         NOTE_TOKEN_USE => Operation::NoteTokenUse { token: TokenId(reader.varint()?), used_ms: reader.varint()? },
         DELETE_WHERE => Operation::DeleteWhere(read_selector(reader)?),
+        TRANSACT => Operation::Transact(read_transaction(reader)?),
         CREATE_CONSUMER => Operation::CreateConsumer(read_consumer(reader)?),
         ACKNOWLEDGE_CONSUMER => {
             Operation::AcknowledgeConsumer { name: read_consumer_name(reader)?, position: read_position(reader)? }
@@ -285,6 +294,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
     match reader.u8()? {
         ALWAYS => Ok(Condition::Always),
         ABSENT => Ok(Condition::Absent),
+        PRESENT => Ok(Condition::Present),
         REVISION => Ok(Condition::Revision(reader.varint()?)),
         EXPECTED => Ok(Condition::Expected(reader.bytes()?)),
         WHERE => Ok(Condition::Where(selector::read_text(reader)?)),

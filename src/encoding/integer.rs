@@ -34,6 +34,9 @@ pub(crate) fn integer_of(encoded: &[u8]) -> Option<Integer> {
     (reader.remaining() == 0).then_some(integer)
 }
 
+/// Bytes of the longest integer of 64 bits as a value.
+pub(crate) const INTEGER_BYTES_MAX: usize = 9;
+
 /// Writes a 64-bit integer as a value.
 pub(crate) fn encode_integer(integer: i64, out: &mut Vec<u8>) {
     write_integer(integer.into(), out);

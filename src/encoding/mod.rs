@@ -21,7 +21,7 @@ pub(crate) mod wire;
 pub use check::check_value;
 pub(crate) use compare::equal_by_worth;
 pub use event::{decode_notices, encode_notices, notice_to_json};
-pub(crate) use integer::{Integer, encode_integer, integer_of};
+pub(crate) use integer::{INTEGER_BYTES_MAX, Integer, encode_integer, integer_of};
 pub use json::{value_from_json, value_to_json};
 pub use stored::{CompressionStats, compression_stats};
 pub use value::{decode_value, encode_value, encode_value_into};

@@ -1,6 +1,6 @@
 //! Command: what the log carries and every replica applies.
 
-use super::{Condition, EventKinds, Position, Scopes, Selector, TokenHash, TokenId};
+use super::{Compare, Condition, EventKinds, Position, Scopes, Selector, TokenHash, TokenId};
 
 /// One operation together with the time at which the service accepted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +51,8 @@ pub(crate) enum Operation<'a> {
     },
     /// Removes every record that the selector picks, as one change.
     DeleteWhere(Selector<'a>),
+    /// Does one branch or the other, all of it or nothing.
+    Transact(TransactionItem<'a>),
     CreateConsumer(ConsumerItem<'a>),
     /// A consumer has seen everything before this place.
     AcknowledgeConsumer {
@@ -69,14 +71,9 @@ pub(crate) enum Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// About how many bytes it takes in the log.
+    /// About how many bytes it takes in the log, and more for one that may have a large answer.
     pub(crate) fn bytes(&self) -> usize {
         let item_bytes = |item: &PutItem<'_>| item.key.len() + item.stored.len() + 16;
-        let condition_bytes = |condition: &Condition<'_>| match condition {
-            Condition::Expected(value) => value.len(),
-            Condition::Where(expression) => expression.len(),
-            Condition::Always | Condition::Absent | Condition::Revision(_) => 0,
-        };
         let key_bytes = |key: &[u8]| key.len() + 16;
         match self {
             Operation::Put { item, condition } => item_bytes(item) + condition_bytes(condition),
@@ -93,6 +90,7 @@ impl Operation<'_> {
             Operation::CreateConsumer(item) => item.name.len() + 32 + selector_bytes(&item.selector),
             Operation::AcknowledgeConsumer { name, .. } | Operation::DeleteConsumer { name } => name.len() + 32,
             Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => 32,
+            Operation::Transact(transaction) => transaction.bytes(),
             Operation::Authorised { operation, .. } => 16 + operation.bytes(),
         }
     }
@@ -103,6 +101,14 @@ impl Operation<'_> {
             Operation::Authorised { operation, .. } => operation,
             operation => operation,
         }
+    }
+}
+
+fn condition_bytes(condition: &Condition<'_>) -> usize {
+    match condition {
+        Condition::Expected(value) => value.len(),
+        Condition::Where(expression) => expression.len(),
+        Condition::Always | Condition::Absent | Condition::Present | Condition::Revision(_) => 0,
     }
 }
 
@@ -141,4 +147,74 @@ pub(crate) struct PutItem<'a> {
     pub key: &'a [u8],
     pub stored: &'a [u8],
     pub deadline_ms: Option<u64>,
+}
+
+/// A transaction as the log carries it.
+///
+/// Invariant: a branch writes a key at most once; compares and steps are within their bound. Whoever makes one checks this,
+/// and so does whoever reads one.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct TransactionItem<'a> {
+    /// None is empty.
+    pub idempotency_key: &'a [u8],
+    pub compares: Vec<Compare<'a>>,
+    pub then: Vec<StepItem<'a>>,
+    pub otherwise: Vec<StepItem<'a>>,
+}
+
+/// One operation of a transaction. Values are in stored form.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum StepItem<'a> {
+    Put(PutItem<'a>),
+    Delete(&'a [u8]),
+    Touch { key: &'a [u8], deadline_ms: u64 },
+    Increment { key: &'a [u8], by: i64, initial: i64, deadline_ms: Option<u64> },
+    Get(&'a [u8]),
+}
+
+/// What the answer of a transaction that reads counts for, beside its bytes in the log: so few of them share an entry that
+/// their answers stay small together.
+const ANSWER_BYTES: usize = 16 * 1024;
+
+impl<'a> TransactionItem<'a> {
+    /// The operations of both branches.
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &StepItem<'a>> {
+        self.then.iter().chain(&self.otherwise)
+    }
+
+    /// Whether its answer may hold records.
+    pub(crate) fn reads(&self) -> bool {
+        self.steps().any(|step| matches!(step, StepItem::Get(_)))
+    }
+
+    /// Bytes of all values and expressions.
+    pub(crate) fn content_bytes(&self) -> usize {
+        let stored = |step: &StepItem<'_>| if let StepItem::Put(item) = step { item.stored.len() } else { 0 };
+        let compared = |compare: &Compare<'_>| condition_bytes(&compare.condition);
+        self.steps().map(stored).sum::<usize>() + self.compares.iter().map(compared).sum::<usize>()
+    }
+
+    fn bytes(&self) -> usize {
+        let keys =
+            self.compares.iter().map(|compare| compare.key.len()).chain(self.steps().map(|step| step.key().len()));
+        let key_bytes: usize = keys.map(|bytes| bytes + 32).sum();
+        let answer_bytes = if self.reads() { ANSWER_BYTES } else { 0 };
+        self.idempotency_key.len() + key_bytes + self.content_bytes() + answer_bytes
+    }
+}
+
+impl<'a> StepItem<'a> {
+    pub(crate) fn key(&self) -> &'a [u8] {
+        match *self {
+            StepItem::Put(PutItem { key, .. })
+            | StepItem::Delete(key)
+            | StepItem::Touch { key, .. }
+            | StepItem::Increment { key, .. }
+            | StepItem::Get(key) => key,
+        }
+    }
+
+    pub(crate) fn writes(&self) -> bool {
+        !matches!(self, StepItem::Get(_))
+    }
 }

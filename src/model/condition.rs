@@ -8,6 +8,8 @@ pub enum Condition<'a> {
     Always,
     /// Write only if the key does not exist; otherwise `already_exists`.
     Absent,
+    /// Write only if the key exists; otherwise `not_found`.
+    Present,
     /// Write only if the key's current revision is this one; otherwise `condition_failed`,
     /// or `not_found` when there is no such key.
     Revision(u64),

@@ -8,9 +8,10 @@ mod record;
 mod reply;
 mod selector;
 mod token;
+mod transaction;
 mod value;
 
-pub(crate) use command::{Command, ConsumerItem, NewTokenItem, Operation, PutItem};
+pub(crate) use command::{Command, ConsumerItem, NewTokenItem, Operation, PutItem, StepItem, TransactionItem};
 pub use condition::Condition;
 pub use event::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use options::{Compress, Consistency, ReadOptions, Write};
@@ -19,4 +20,5 @@ pub use reply::Reply;
 pub use selector::{Pattern, PatternFlags, Selector};
 pub use token::Scopes;
 pub(crate) use token::{SECRET_BYTES, TokenHash, TokenId, TokenSecret};
+pub use transaction::{Compare, Step, StepReply, Transaction, TransactionReply};
 pub use value::Value;

@@ -1,6 +1,6 @@
 //! Options of reads and writes, as every face passes them down.
 
-use super::{Condition, Selector};
+use super::{Condition, Selector, Transaction};
 pub use crate::config::Consistency;
 
 /// Options of a read. `ReadOptions::default()` reads at the configured level with the usual timeout.
@@ -96,4 +96,8 @@ pub enum Write<'a> {
         /// What to remove.
         selector: Selector<'a>,
     },
+    /// Does several operations as one change if all compares hold, else others. Answers
+    /// [`Reply::Transaction`](crate::Reply::Transaction). What an operation answers, such as `not_an_integer`, is the answer
+    /// of the whole, with its place in the message; nothing is done then.
+    Transaction(&'a Transaction<'a>),
 }

@@ -16,7 +16,7 @@ pub struct Record {
 }
 
 /// What a key holds, borrowed from the store for the length of a read.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordView<'a> {
     /// The value, encoded (CBOR) and already decompressed.
     pub value: Cow<'a, [u8]>,

@@ -1,5 +1,7 @@
 //! Reply: the answer of a write that happened.
 
+use super::TransactionReply;
+
 /// Answer of a write that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
@@ -20,4 +22,6 @@ pub enum Reply {
         /// `true` where the key existed and has its new lifetime.
         found: Vec<bool>,
     },
+    /// What became of a transaction.
+    Transaction(TransactionReply),
 }

@@ -20,6 +20,9 @@ pub(super) fn begin_write(metrics: &Metrics, write: &Write<'_>) -> (Verb, Instan
         Write::PutMany { items, .. } => (Verb::PutMany, metrics.begin_write(items.iter().map(|(key, _, _)| *key))),
         Write::DeleteMany { keys } => (Verb::DeleteMany, metrics.begin_write(keys.iter().copied())),
         Write::DeleteWhere { .. } => (Verb::DeleteWhere, metrics.begin_write([])),
+        Write::Transaction(transaction) => {
+            (Verb::Txn, metrics.begin_write(transaction.then.iter().map(|step| step.key())))
+        }
         Write::TouchMany { items } => (Verb::TouchMany, metrics.begin_write(items.iter().map(|(key, _)| *key))),
     }
 }

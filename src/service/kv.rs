@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::account::{awaited, begin_write};
 use super::auth::Caller;
+use super::transaction::transaction_item;
 use super::{Clock, Pending, View};
 use crate::config::{ClientConfig, Compression, Config};
 use crate::encoding::{check_value, stored};
@@ -455,6 +456,7 @@ impl Kv {
                 items.iter().try_for_each(|(_, ttl_ms)| check_ttl(Some(*ttl_ms), ErrorKind::InvalidTouchOperation))
             }
             Write::DeleteWhere { selector } => Selection::of(&selector, Strictness::Asked).map(drop),
+            Write::Transaction(transaction) => self.check_transaction(transaction),
         }
     }
 
@@ -472,20 +474,21 @@ impl Kv {
                 }
                 Ok(Sealed::Many(values))
             }
+            Write::Transaction(transaction) => Ok(Sealed::Many(self.seal_transaction(transaction)?)),
             _ => Ok(Sealed::Many(Vec::new())),
         }
     }
 
-    fn seal(&self, value: &[u8], compress: Compress) -> Result<Vec<u8>> {
+    pub(super) fn seal(&self, value: &[u8], compress: Compress) -> Result<Vec<u8>> {
         check_value(value, self.value_bytes_max)?;
         Ok(stored::seal(value, compress, &self.compression))
     }
 
-    fn check_condition(&self, condition: Condition<'_>) -> Result<()> {
+    pub(super) fn check_condition(&self, condition: Condition<'_>) -> Result<()> {
         match condition {
             Condition::Expected(value) => check_value(value, self.value_bytes_max),
             Condition::Where(expression) => check_expression(expression),
-            Condition::Always | Condition::Absent | Condition::Revision(_) => Ok(()),
+            Condition::Always | Condition::Absent | Condition::Present | Condition::Revision(_) => Ok(()),
         }
     }
 }
@@ -494,7 +497,7 @@ fn timeout_ms(options: &ReadOptions) -> u64 {
     options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT)
 }
 
-fn check_key(key: &[u8]) -> Result<()> {
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
     if (1..=limits::KEY_BYTES_MAX).contains(&key.len()) { Ok(()) } else { Err(ErrorKind::InvalidKey.into()) }
 }
 
@@ -502,7 +505,7 @@ fn check_batch(items: usize) -> Result<()> {
     if items <= limits::BATCH_OPS_MAX { Ok(()) } else { Err(ErrorKind::BatchTooLarge.into()) }
 }
 
-fn check_ttl(ttl_ms: Option<u64>, refusal: ErrorKind) -> Result<()> {
+pub(super) fn check_ttl(ttl_ms: Option<u64>, refusal: ErrorKind) -> Result<()> {
     match ttl_ms {
         Some(ttl_ms) if !(1..=limits::TTL_MS_MAX).contains(&ttl_ms) => Err(refusal.into()),
         _ => Ok(()),
@@ -545,6 +548,7 @@ fn operation<'a>(write: &Write<'a>, stamp_ms: u64, sealed: &'a [Vec<u8>]) -> Ope
         ),
         Write::DeleteMany { keys } => Operation::DeleteMany(keys.to_vec()),
         Write::DeleteWhere { selector } => Operation::DeleteWhere(selector),
+        Write::Transaction(transaction) => Operation::Transact(transaction_item(transaction, stamp_ms, sealed)),
         Write::TouchMany { items } => {
             Operation::TouchMany(items.iter().map(|(key, ttl_ms)| (*key, stamp_ms + ttl_ms)).collect())
         }

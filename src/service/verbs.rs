@@ -31,6 +31,8 @@ pub enum Guard {
     Always,
     /// Write only if the key does not exist.
     Absent,
+    /// Write only if the key exists.
+    Present,
     /// Write only if the record still has this revision.
     Revision(u64),
     /// Write only if the current value equals this one.
@@ -42,12 +44,19 @@ pub enum Guard {
 impl Guard {
     /// Calls `f` with the condition, whose value is encoded for that long.
     fn with<T>(&self, f: impl FnOnce(Condition<'_>) -> Result<T>) -> Result<T> {
+        let expected = if let Guard::Expected(value) = self { encode_value(value)? } else { Vec::new() };
+        f(self.condition(&expected))
+    }
+
+    /// The condition; `expected` is the encoded value of a guard that expects one.
+    pub(super) fn condition<'a>(&'a self, expected: &'a [u8]) -> Condition<'a> {
         match self {
-            Guard::Always => f(Condition::Always),
-            Guard::Absent => f(Condition::Absent),
-            Guard::Revision(revision) => f(Condition::Revision(*revision)),
-            Guard::Where(expression) => f(Condition::Where(expression)),
-            Guard::Expected(value) => f(Condition::Expected(&encode_value(value)?)),
+            Guard::Always => Condition::Always,
+            Guard::Absent => Condition::Absent,
+            Guard::Present => Condition::Present,
+            Guard::Revision(revision) => Condition::Revision(*revision),
+            Guard::Where(expression) => Condition::Where(expression),
+            Guard::Expected(_) => Condition::Expected(expected),
         }
     }
 }
@@ -125,7 +134,7 @@ impl Kv {
         let write = Write::Increment { key: key.as_ref(), by, initial, ttl_ms: ttl.map(ttl_ms_of) };
         self.pending(write, None, |reply| match reply {
             Reply::Integer { value, .. } => value,
-            Reply::Done { .. } | Reply::Touched { .. } => 0,
+            Reply::Done { .. } | Reply::Touched { .. } | Reply::Transaction(_) => 0,
         })
     }
 
@@ -153,7 +162,7 @@ impl Kv {
         let items: Vec<_> = items.iter().map(|(key, ttl)| (key.as_ref(), ttl_ms_of(*ttl))).collect();
         self.pending(Write::TouchMany { items: &items }, None, |reply| match reply {
             Reply::Touched { found } => found,
-            Reply::Done { .. } | Reply::Integer { .. } => Vec::new(),
+            Reply::Done { .. } | Reply::Integer { .. } | Reply::Transaction(_) => Vec::new(),
         })
     }
 
@@ -233,6 +242,6 @@ fn record_of(record: &RecordView<'_>) -> Result<Record> {
 }
 
 /// Whole milliseconds; less than one is refused by the check that follows.
-fn ttl_ms_of(ttl: Duration) -> u64 {
+pub(super) fn ttl_ms_of(ttl: Duration) -> u64 {
     u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)
 }

@@ -6,9 +6,11 @@
 //! | `host` | one machine: a runtime, clocks, a disk |
 //! | `network`, `stream` | connections and what happens to them |
 //! | `member`, `workload` | the real node and store, and clients of it |
+//! | `transactions` | the part of the workload that is about several keys at once |
 //! | `churn` | tokens that come and go |
 //! | `nemesis` | what goes wrong, and when |
 //! | `joining` | a member that was taken in by an entry that nobody else has |
+//! | `sending` | a snapshot whose sender never hears of it |
 //! | `verdict` | what must be true at the end |
 //! | `planted` | bugs made on purpose, which the rest must find |
 //!
@@ -27,7 +29,9 @@ mod member;
 mod nemesis;
 mod network;
 mod planted;
+mod sending;
 mod stream;
+mod transactions;
 mod verdict;
 mod workload;
 mod world;

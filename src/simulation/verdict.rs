@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::linearizability::{Action, Answer, Outcome, check};
+use super::linearizability::{Action, Answer, Operation, Outcome, check};
 use super::member::Member;
+use super::transactions::ACCOUNTS;
 use super::workload::Client;
 use super::world::World;
 use crate::storage::LogEntry;
@@ -111,15 +112,25 @@ fn history(world: &World) -> Result<(), String> {
         };
         let done = increments(|outcome| matches!(outcome, Outcome::Ok(_)));
         let unknown = increments(|outcome| matches!(outcome, Outcome::Unknown));
-        let last = of_key().rev().find(|call| call.action == Action::Read).map(|call| call.outcome);
-        let value = match last {
-            Some(Outcome::Ok(Answer::Found { value, .. })) => value,
-            Some(Outcome::Ok(Answer::Missing)) => 0,
-            other => return Err(format!("the last read of {key} has no answer: {other:?}")),
-        };
+        let value = last_read(&operations, key)?;
         if !(done..=done + unknown).contains(&value) {
             return Err(format!("{key} is {value} after {done} increments and {unknown} of unknown outcome"));
         }
     }
-    Ok(())
+    let money = ACCOUNTS.map(|key| last_read(&operations, key));
+    match money {
+        [Ok(a), Ok(b)] if a + b == 0 => Ok(()),
+        [Ok(a), Ok(b)] => Err(format!("money was lost or made: the accounts hold {a} and {b}")),
+        [Err(error), _] | [_, Err(error)] => Err(error),
+    }
+}
+
+/// What the last read of a key has found; a missing one counts as 0.
+fn last_read(operations: &[Operation], key: &str) -> Result<i64, String> {
+    let is_read = |call: &&Operation| call.key == key && call.action == Action::Read;
+    match operations.iter().rev().find(is_read).map(|call| call.outcome) {
+        Some(Outcome::Ok(Answer::Found { value, .. })) => Ok(value),
+        Some(Outcome::Ok(Answer::Missing)) => Ok(0),
+        other => Err(format!("the last read of {key} has no answer: {other:?}")),
+    }
 }

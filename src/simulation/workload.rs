@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::dice::Dice;
 use super::linearizability::{Action, Answer, Expected, Operation, Outcome};
+use super::transactions::ACCOUNTS;
 use crate::encoding::{decode_value, encode_value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Compress, Condition, Consistency, ReadOptions, RecordView, Reply, Value, Write};
@@ -82,13 +83,13 @@ impl History {
         state.clients
     }
 
-    fn new_value(&self) -> i64 {
+    pub(super) fn new_value(&self) -> i64 {
         let mut state = self.state();
         state.last_value += 1;
         state.last_value
     }
 
-    fn begin(&self, client: usize, key: &str, action: Action) -> usize {
+    pub(super) fn begin(&self, client: usize, key: &str, action: Action) -> usize {
         let mut state = self.state();
         let invoked = state.instant();
         let (key, outcome) = (key.to_owned(), Outcome::Unknown);
@@ -96,7 +97,7 @@ impl History {
         state.operations.len() - 1
     }
 
-    fn finish(&self, call: usize, outcome: Outcome) {
+    pub(super) fn finish(&self, call: usize, outcome: Outcome) {
         let mut state = self.state();
         let returned = state.instant();
         let can_expire_early = state.can_expire_early;
@@ -111,7 +112,7 @@ impl History {
     }
 
     /// There was nothing to delete, which tells as much as a read.
-    fn finish_unneeded(&self, call: usize) {
+    pub(super) fn finish_unneeded(&self, call: usize) {
         self.state().operations[call].action = Action::Read;
         self.finish(call, Outcome::Ok(Answer::Missing));
     }
@@ -130,17 +131,19 @@ impl History {
 /// One client.
 pub(super) struct Client {
     kv: Arc<Kv>,
-    id: usize,
-    dice: Dice,
-    history: Arc<History>,
+    pub(super) id: usize,
+    pub(super) dice: Dice,
+    pub(super) history: Arc<History>,
     /// A revision that was seen, for conditions.
     seen: Option<(String, u64)>,
+    /// A value that both keys of a pair had.
+    pub(super) seen_pair: Option<i64>,
 }
 
 impl Client {
     pub(super) fn new(kv: Arc<Kv>, dice: Dice, history: Arc<History>) -> Client {
         let id = history.new_client();
-        Client { kv, id, dice, history, seen: None }
+        Client { kv, id, dice, history, seen: None, seen_pair: None }
     }
 
     /// Asks one thing after the other until the history is over.
@@ -153,9 +156,10 @@ impl Client {
 
     /// Reads every key as it must be for everybody.
     pub(super) async fn read_all(mut self) {
-        for key in KEYS {
+        for key in KEYS.into_iter().chain(ACCOUNTS) {
             self.read(key, Consistency::Strong).await;
         }
+        self.read_pair().await;
     }
 
     async fn act(&mut self) {
@@ -163,9 +167,14 @@ impl Client {
         let counter = KEYS[4 + self.dice.below(2) as usize];
         let mortal = KEYS[6 + self.dice.below(2) as usize];
         match self.dice.below(100) {
-            0..20 => self.read(key, Consistency::Strong).await,
-            20..45 => self.read(key, Consistency::Leader).await,
-            45..60 => self.put(key, Condition::Always, None).await,
+            0..15 => self.read(key, Consistency::Strong).await,
+            15..30 => self.read(key, Consistency::Leader).await,
+            30..34 => self.write_pair().await,
+            34..38 => self.write_pair_if().await,
+            38..44 => self.read_pair().await,
+            44..46 => self.delete_pair().await,
+            46..50 => self.transfer().await,
+            50..60 => self.put(key, Condition::Always, None).await,
             60..65 => self.put(key, Condition::Absent, None).await,
             65..72 => self.put_seen().await,
             72..76 => self.delete(key).await,
@@ -261,7 +270,7 @@ impl Client {
     }
 
     /// `None` when there was no answer in time.
-    async fn write(&self, write: Write<'_>) -> Option<Result<Reply>> {
+    pub(super) async fn write(&self, write: Write<'_>) -> Option<Result<Reply>> {
         let (sender, receiver) = oneshot::channel();
         let submitted = self.kv.submit(write, Some(TIMEOUT_MS), move |reply| drop(sender.send(reply)));
         match submitted {
@@ -270,7 +279,7 @@ impl Client {
         }
     }
 
-    fn judge(&self, call: usize, reply: Option<Result<Reply>>) {
+    pub(super) fn judge(&self, call: usize, reply: Option<Result<Reply>>) {
         let outcome = match reply {
             Some(Ok(Reply::Integer { value, .. })) => Outcome::Ok(Answer::Sum(value)),
             Some(Ok(Reply::Done { revision })) => Outcome::Ok(Answer::Done { revision: Some(revision) }),
@@ -289,7 +298,7 @@ impl Client {
     }
 }
 
-fn encoded(value: i64) -> Vec<u8> {
+pub(super) fn encoded(value: i64) -> Vec<u8> {
     encode_value(&Value::from(value)).unwrap()
 }
 

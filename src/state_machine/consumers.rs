@@ -127,17 +127,17 @@ mod tests {
     use super::*;
     use crate::encoding::batch::{put_batch_header, stamp_batch};
     use crate::encoding::command::put_command;
-    use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Scopes, Selector, TokenId};
+    use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, Selector, TokenId};
+    use crate::state_machine::StateMachine;
     use crate::state_machine::model_test::copy_by_snapshot;
-    use crate::state_machine::{Outcome, StateMachine};
 
-    fn apply(machine: &StateMachine, operation: Operation<'_>) -> Outcome {
+    fn apply(machine: &StateMachine, operation: Operation<'_>) -> Result<Reply, ErrorKind> {
         let (mut payload, mut outcomes) = (Vec::new(), Vec::new());
         put_batch_header(&mut payload, 0, 0, 0);
         put_command(&mut payload, &Command { stamp_ms: 5, operation });
         stamp_batch(&mut payload, 5);
         machine.apply(&payload, |outcome| outcomes.push(outcome)).unwrap();
-        outcomes.remove(0)
+        outcomes.remove(0).map_err(|refusal| refusal.kind)
     }
 
     fn put(machine: &StateMachine, key: &[u8]) {

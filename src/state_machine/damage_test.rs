@@ -5,7 +5,7 @@ use super::{SnapshotHeader, StateMachine, load_snapshot};
 use crate::encoding::batch::{UNSTAMPED_VERSION, check_batch, put_batch_header, stamp_batch};
 use crate::encoding::command::put_command;
 use crate::encoding::wire::WireReader;
-use crate::model::{Command, NewTokenItem, Operation, Scopes};
+use crate::model::{Command, NewTokenItem, Operation, Scopes, StepItem, TransactionItem};
 
 const MUTATIONS: usize = 10_000;
 
@@ -31,6 +31,9 @@ fn open_sessions(machine: &StateMachine, count: usize) {
         let item = NewTokenItem { hash: [number; 32], name: "n", scopes, key_prefixes, deadline_ms: None };
         put_command(&mut payload, &Command { stamp_ms: 0, operation: Operation::CreateToken(item) });
     }
+    let transaction =
+        TransactionItem { idempotency_key: b"once", then: vec![StepItem::Get(b"k")], ..TransactionItem::default() };
+    put_command(&mut payload, &Command { stamp_ms: 0, operation: Operation::Transact(transaction) });
     machine.apply(&payload, |_| {}).unwrap();
 }
 
@@ -116,13 +119,13 @@ fn ten_thousand_damaged_snapshots() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(blocks.len(), 3, "records, sessions and tokens");
+    assert_eq!(blocks.len(), 4, "records, sessions, tokens and receipts");
     let before = machine.digest().unwrap();
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..MUTATIONS {
         let damaged_header = if random.below(10) == 0 { mutate(&header, &mut random) } else { header.clone() };
         let mut damaged_blocks = blocks.clone();
-        damaged_blocks[round % 3] = mutate(&blocks[round % 3], &mut random);
+        damaged_blocks[round % 4] = mutate(&blocks[round % 4], &mut random);
         let mut damaged_blocks = damaged_blocks.into_iter();
         let target = StateMachine::new();
         let loaded = SnapshotHeader::decode(&mut WireReader::new(&damaged_header))
@@ -131,6 +134,7 @@ fn ten_thousand_damaged_snapshots() {
             refused += 1;
             assert_eq!(target.len(), 0, "a refused snapshot leaves the old content in place");
             assert_eq!(target.tokens().len(), 0);
+            assert_eq!(target.content().writer().receipts.len(), 0);
         } else {
             accepted += 1;
             // A damaged value says so when it is opened; storage's checksums keep such ones away from here.

@@ -13,7 +13,7 @@ use super::expiry::ExpiryIndex;
 use super::history::{Cursor, History, Recorder};
 #[cfg(test)]
 use super::sabotage::Sabotage;
-use super::sessions::Sessions;
+use super::sessions::{Receipts, Sessions};
 use super::slot::{Slot, VersionRef};
 use super::tokens::Tokens;
 use super::versions::Versions;
@@ -59,6 +59,7 @@ pub(super) struct Writer {
     pub(super) expiry: ExpiryIndex,
     pub(super) versions: Versions,
     pub(super) sessions: Sessions,
+    pub(super) receipts: Receipts,
     pub(super) consumers: Consumers,
     pub(super) recorder: Recorder,
 }

@@ -10,20 +10,26 @@ use crate::encoding::wire::WireReader;
 use crate::encoding::{decode_value, encode_value, stored};
 use crate::error::ErrorKind;
 use crate::limits::SESSION_BATCHES_MAX;
-use crate::model::{Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, Selector, TokenId, Value};
+use crate::model::{
+    Command, Condition, NewTokenItem, Operation, PutItem, Reply, Scopes, Selector, StepItem, TokenId, Value,
+};
 
 /// A record of the model: value, revision, deadline.
-type ModelRecord = (Value, u64, Option<u64>);
+pub(super) type ModelRecord = (Value, u64, Option<u64>);
 
 /// What the state machine promises, in the plainest words.
 #[derive(Clone, Default)]
-struct Model {
-    records: BTreeMap<Vec<u8>, ModelRecord>,
-    revision: u64,
-    time_ms: u64,
+pub(super) struct Model {
+    pub(super) records: BTreeMap<Vec<u8>, ModelRecord>,
+    pub(super) revision: u64,
+    pub(super) time_ms: u64,
     sessions: BTreeMap<u64, ModelSession>,
     tokens: BTreeMap<TokenId, ModelToken>,
+    pub(super) receipts: BTreeMap<(Option<TokenId>, Vec<u8>), ModelReceipt>,
 }
+
+/// When a transaction with a name was done, what it was, and what it was told.
+pub(super) type ModelReceipt = (u64, String, Outcome);
 
 /// When a token ends, was made, and was last used.
 type ModelToken = (Option<u64>, u64, Option<u64>);
@@ -36,7 +42,7 @@ struct ModelSession {
 }
 
 impl Model {
-    fn apply_batch(&mut self, payload: &[u8]) -> (Applied, Vec<Outcome>) {
+    pub(super) fn apply_batch(&mut self, payload: &[u8]) -> (Applied, Vec<Outcome>) {
         let commands = Commands::of(payload).unwrap();
         let header = commands.header();
         if header.session != 0 {
@@ -55,14 +61,14 @@ impl Model {
                 return (Applied::Refused, Vec::new());
             }
         }
-        let told: Vec<_> = commands.map(|command| self.apply(&command.unwrap(), header.stamp_ms)).collect();
+        let told: Vec<_> = commands.map(|command| self.apply(&command.unwrap(), header.stamp_ms, None)).collect();
         if let Some(session) = self.sessions.get_mut(&header.session) {
             session.told.insert(header.sequence, told.clone());
         }
         (Applied::Done, told)
     }
 
-    fn live(&self, key: &[u8]) -> Option<&ModelRecord> {
+    pub(super) fn live(&self, key: &[u8]) -> Option<&ModelRecord> {
         self.records
             .get(key)
             .filter(|(_, _, deadline_ms)| deadline_ms.is_none_or(|deadline_ms| deadline_ms > self.time_ms))
@@ -73,11 +79,12 @@ impl Model {
         live.map(|(key, record)| (key.clone(), record.clone())).collect()
     }
 
-    fn check(&self, key: &[u8], condition: Condition<'_>) -> Result<(), ErrorKind> {
+    pub(super) fn check(&self, key: &[u8], condition: Condition<'_>) -> Result<(), ErrorKind> {
         match (condition, self.live(key)) {
             (Condition::Always, _) | (Condition::Absent, None) => Ok(()),
             (Condition::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
             (_, None) => Err(ErrorKind::NotFound),
+            (Condition::Present, Some(_)) => Ok(()),
             (Condition::Revision(wanted), Some((_, revision, _))) if *revision == wanted => Ok(()),
             (Condition::Where("revision >= 100"), Some((_, revision, _))) if *revision >= 100 => Ok(()),
             (Condition::Expected(wanted), Some((value, _, _))) if decode_value(wanted).unwrap() == *value => Ok(()),
@@ -85,7 +92,7 @@ impl Model {
         }
     }
 
-    fn apply(&mut self, command: &Command<'_>, leader_ms: Option<u64>) -> Outcome {
+    pub(super) fn apply(&mut self, command: &Command<'_>, leader_ms: Option<u64>, owner: Option<TokenId>) -> Outcome {
         self.time_ms = self.time_ms.max(leader_ms.unwrap_or(command.stamp_ms));
         let (next, time_ms) = (self.revision + 1, self.time_ms);
         let deadline = |deadline_ms: u64| match leader_ms {
@@ -100,15 +107,15 @@ impl Model {
             Operation::Authorised { token, operation } => {
                 let is_valid = |(ends_ms, ..): &ModelToken| ends_ms.is_none_or(|ends_ms| ends_ms > time_ms);
                 if !self.tokens.get(token).is_some_and(is_valid) {
-                    return Err(ErrorKind::Unauthorized);
+                    return Err(ErrorKind::Unauthorized.into());
                 }
                 let command = Command { stamp_ms: command.stamp_ms, operation: (**operation).clone() };
-                self.apply(&command, leader_ms)
+                self.apply(&command, leader_ms, Some(*token))
             }
             Operation::CreateToken(item) => {
                 let id = TokenId::of(&item.hash);
                 if self.tokens.contains_key(&id) {
-                    return Err(ErrorKind::AlreadyExists);
+                    return Err(ErrorKind::AlreadyExists.into());
                 }
                 self.tokens.insert(id, (item.deadline_ms.map(deadline), time_ms, None));
                 Ok(Reply::Done { revision: 0 })
@@ -147,7 +154,7 @@ impl Model {
                 let (current, deadline_ms) = match self.live(key) {
                     None => (i128::from(*initial), deadline_ms.map(deadline)),
                     Some((Value::Int(integer), _, deadline_ms)) => (*integer, *deadline_ms),
-                    Some(_) => return Err(ErrorKind::NotAnInteger),
+                    Some(_) => return Err(ErrorKind::NotAnInteger.into()),
                 };
                 let sum = i64::try_from(current + i128::from(*by)).map_err(|_| ErrorKind::ValueTooLarge)?;
                 self.records.insert(key.to_vec(), (Value::from(sum), next, deadline_ms));
@@ -191,6 +198,7 @@ impl Model {
                 let revision = if gone.is_empty() { 0 } else { next };
                 Ok(Reply::Integer { value: gone.len() as i64, revision })
             }
+            Operation::Transact(transaction) => self.transact(transaction, command.stamp_ms, leader_ms, owner),
             Operation::OpenSession => {
                 let id = self.sessions.len() as u64 + 1;
                 self.sessions.insert(id, ModelSession::default());
@@ -215,7 +223,7 @@ impl Model {
 pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -233,10 +241,10 @@ const TOKENS: u64 = 20;
 
 /// Builds random commands; keeps the bytes that they borrow.
 pub(super) struct Generator {
-    random: Random,
-    keys: Vec<Vec<u8>>,
-    values: Vec<Vec<u8>>,
-    sealed: Vec<Vec<u8>>,
+    pub(super) random: Random,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) values: Vec<Vec<u8>>,
+    pub(super) sealed: Vec<Vec<u8>>,
     now_ms: u64,
 }
 
@@ -268,6 +276,7 @@ impl Generator {
             0 => Condition::Absent,
             1 => Condition::Revision(c >> 8 & 0xff | revision),
             3 => Condition::Where("revision >= 100"),
+            4 => Condition::Present,
             2 => Condition::Expected(&this.values[(c >> 8) as usize % this.values.len()]),
             _ => Condition::Always,
         };
@@ -290,6 +299,7 @@ impl Generator {
                 Operation::DeleteWhere(Selector { prefix: Some(prefix), limit, ..Selector::default() })
             }
             97 => Operation::Expire { up_to_ms: stamp_ms - 500 + b % 1_000 },
+            98 => Operation::Transact(this.transaction(&mut Random(a), stamp_ms)),
             _ => match c % 4 {
                 0 | 1 => Operation::CreateToken(NewTokenItem {
                     hash: [(a % TOKENS) as u8; 32],
@@ -330,7 +340,7 @@ fn tokens_of(machine: &StateMachine) -> BTreeMap<TokenId, ModelToken> {
 }
 
 /// Compares record by record, so that a failure names the one that differs.
-fn assert_same(view: &View, model: &Model, when: &str) {
+pub(super) fn assert_same(view: &View, model: &Model, when: &str) {
     let (content, expected) = (content_of(view), expected_of(model));
     assert!(content.keys().eq(expected.keys()), "{when}: other keys than in the model of revision {}", model.revision);
     for (key, record) in &expected {
@@ -380,6 +390,17 @@ fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
         Operation::Expire { up_to_ms } => shift(up_to_ms),
         Operation::CreateToken(item) => item.deadline_ms.iter_mut().for_each(shift),
         Operation::NoteTokenUse { used_ms, .. } => shift(used_ms),
+        Operation::Transact(transaction) => {
+            for step in transaction.then.iter_mut().chain(&mut transaction.otherwise) {
+                match step {
+                    StepItem::Put(PutItem { deadline_ms, .. }) | StepItem::Increment { deadline_ms, .. } => {
+                        deadline_ms.iter_mut().for_each(shift);
+                    }
+                    StepItem::Touch { deadline_ms, .. } => shift(deadline_ms),
+                    StepItem::Delete(_) | StepItem::Get(_) => {}
+                }
+            }
+        }
         Operation::Authorised { operation, .. } => skew(operation, skew_ms),
         Operation::CreateConsumer(_)
         | Operation::AcknowledgeConsumer { .. }

@@ -55,7 +55,7 @@ fn apply(machine: &StateMachine, stamp_ms: u64, operations: &[Operation<'_>]) ->
     }
     stamp_batch(&mut payload, stamp_ms);
     let mut outcomes = Vec::new();
-    machine.apply(&payload, |outcome| outcomes.push(outcome)).unwrap();
+    machine.apply(&payload, |outcome| outcomes.push(outcome.map_err(|refusal| refusal.kind))).unwrap();
     outcomes
 }
 

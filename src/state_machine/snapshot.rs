@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! header  := version (4)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*  |  2 token*  |  8 consumer*          about 1 MiB
+//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  8 consumer*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
 //! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
 //! owner   := 0  |  1  id of a token
 //! token   := hash  name  scopes (1)  deadline_ms (0: none)  count  prefix*  created_ms  last used (0: never)
+//! receipt := owner  idempotency key  made_ms  fingerprint  outcome
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last, tokens in strictly ascending order of their ids, consumers (see `consumers`) of their names. Version 3
-//! had no consumers. Version 2 had no tokens, and its sessions no owner.
+//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest, consumers (see
+//! `consumers`) in strictly ascending order of their names. Version 3 had no receipts and no consumers. Version 2 had no tokens,
+//! and its sessions no owner.
 //! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
 //! first record.
 
@@ -29,11 +31,12 @@ use crate::limits;
 
 const VERSION_WITHOUT_SESSIONS: u8 = 1;
 const VERSION_WITHOUT_TOKENS: u8 = 2;
-const VERSION_WITHOUT_CONSUMERS: u8 = 3;
+const VERSION_WITHOUT_RECEIPTS: u8 = 3;
 const SNAPSHOT_VERSION: u8 = 4;
 const RECORDS: u8 = 0;
 const SESSIONS: u8 = 1;
 const TOKENS: u8 = 2;
+const RECEIPTS: u8 = 3;
 const CONSUMERS: u8 = 8;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
@@ -77,12 +80,12 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Sessions, tokens and consumers: copied, as they are few and small; records are looked at as they were.
+    /// Sessions, tokens, receipts and consumers: copied, as they are few and small; records are looked at as they were.
     other_blocks: Vec<Vec<u8>>,
 }
 
 impl StateMachine {
-    /// Pins the present: records, sessions, tokens and consumers of the same moment.
+    /// Pins the present: records, sessions, tokens, receipts and consumers of the same moment.
     pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
         let (view, (header, other_blocks)) = self.view_with(0, |content, writer| {
             let header = SnapshotHeader {
@@ -95,6 +98,7 @@ impl StateMachine {
             let mut blocks = Blocks::default();
             writer.sessions.encode(|session| blocks.put(SESSIONS, session));
             self.tokens().encode(|token| blocks.put(TOKENS, token));
+            writer.receipts.encode(|receipt| blocks.put(RECEIPTS, receipt));
             writer.consumers.encode(|consumer| blocks.put(CONSUMERS, consumer));
             (header, blocks.0)
         });
@@ -154,11 +158,15 @@ pub(crate) fn load_snapshot(
     let mut tokens = Vec::new();
     let mut writer = content.writer();
     writer.sessions = Sessions::after(header.sessions_opened);
-    let newest_kind = if header.version <= VERSION_WITHOUT_TOKENS { SESSIONS } else { TOKENS };
+    let newest_kind = match header.version {
+        VERSION_WITHOUT_SESSIONS | VERSION_WITHOUT_TOKENS => SESSIONS,
+        VERSION_WITHOUT_RECEIPTS => TOKENS,
+        _ => RECEIPTS,
+    };
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
         let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
-        let has_consumers = header.version > VERSION_WITHOUT_CONSUMERS;
+        let has_consumers = header.version > VERSION_WITHOUT_RECEIPTS;
         if kind > newest_kind && !(kind == CONSUMERS && has_consumers) {
             return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
         }
@@ -173,6 +181,10 @@ pub(crate) fn load_snapshot(
             }
             if kind == TOKENS {
                 read_token(&mut reader, &mut tokens)?;
+                continue;
+            }
+            if kind == RECEIPTS {
+                writer.receipts.decode(&mut reader, header.time_ms)?;
                 continue;
             }
             let slot = read_record(&mut reader, header.revision)?;
@@ -221,7 +233,7 @@ mod tests {
     use crate::encoding::command::put_command;
     use crate::model::{
         Command, Condition, ConsumerItem, EventKinds, NewTokenItem, Operation, Position, PutItem, Scopes, Selector,
-        TokenId,
+        StepItem, TokenId, TransactionItem,
     };
 
     /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
@@ -230,7 +242,7 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
     /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
     const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
-    /// The same with two consumers: `header`, `records`, `sessions`, `tokens` and `consumers`.
+    /// The same with four receipts and two consumers: `header`, `records`, `sessions`, `tokens`, `receipts` and `consumers`.
     const GOLDEN_V4: &str = include_str!("../../tests/golden/snapshot_content_v4.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
@@ -307,13 +319,30 @@ mod tests {
         machine
     }
 
-    /// The same, and two consumers, one of which has acknowledged.
+    /// The same, and receipts: of somebody with a token and of others, with every kind of result; and two consumers, one
+    /// of which has acknowledged.
     fn sample() -> StateMachine {
         let machine = sample_v3();
+        let increment = StepItem::Increment { key: b"n", by: 7, initial: 1, deadline_ms: None };
+        let get = |key| StepItem::Get(key);
+        let big = TransactionItem {
+            idempotency_key: b"first",
+            then: vec![increment, get(b"a"), get(b"missing"), get(b"b"), StepItem::Delete(b"x")],
+            ..TransactionItem::default()
+        };
+        let empty = TransactionItem { idempotency_key: b"second", ..TransactionItem::default() };
+        let token = TokenId::of(&[7; 32]);
         let selector = Selector { prefix: Some(b"a"), ..Selector::default() };
         let item = ConsumerItem { name: "audit", kinds: EventKinds::default(), start: None, selector };
         let position = Position { revision: 2, changes: 1 };
         let operations = [
+            Operation::Transact(big),
+            Operation::Transact(empty.clone()),
+            Operation::Authorised {
+                token: TokenId::of(&[8; 32]),
+                operation: Box::new(Operation::Transact(empty.clone())),
+            },
+            Operation::Authorised { token, operation: Box::new(Operation::Transact(empty)) },
             Operation::CreateConsumer(item),
             Operation::CreateConsumer(ConsumerItem { name: "cache", start: Some(Position::before(1)), ..item }),
             Operation::AcknowledgeConsumer { name: "cache", position },
@@ -347,13 +376,13 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        for (name, block) in ["records", "sessions", "tokens", "consumers"].iter().zip(blocks_of(&snapshot)) {
+        let names = ["records", "sessions", "tokens", "receipts", "consumers"];
+        for (name, block) in names.iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
         assert_eq!(written, GOLDEN_V4);
 
-        let names = ["records ", "sessions ", "tokens ", "consumers "];
-        let blocks = names.map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
+        let blocks = names.map(|name| bytes_of(GOLDEN_V4, &format!("{name} "))).to_vec();
         let copy = load(&bytes_of(GOLDEN_V4, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
@@ -368,13 +397,41 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_with_tokens_and_without_consumers_is_read_for_ever() {
+    fn a_snapshot_with_tokens_and_without_receipts_is_read_for_ever() {
         let blocks = ["records ", "sessions ", "tokens "].map(|name| bytes_of(GOLDEN_V3, name)).to_vec();
         let copy = load(&bytes_of(GOLDEN_V3, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), sample_v3().digest().unwrap());
-        let consumers = bytes_of(GOLDEN_V4, "consumers ");
+        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![bytes_of(GOLDEN_V4, "receipts ")]).is_err());
+    }
+
+    #[test]
+    fn receipts_that_no_command_can_have_left_are_refused() {
+        let (header, receipts) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "receipts "));
+        let loaded = load(&header, vec![receipts.clone()]).unwrap();
+        assert_eq!(loaded.content().writer().receipts.len(), 4);
+        assert!(load(&header, vec![receipts.clone(), receipts.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![receipts[..receipts.len() - 1].to_vec()]).is_err(), "cut off");
+        let receipt = |key: &[u8], made_ms: u64, reply: &[u8]| {
+            let mut block = vec![RECEIPTS, 0];
+            put_bytes(&mut block, key);
+            put_varint(&mut block, made_ms);
+            put_bytes(&mut block, &[0; 32]);
+            put_bytes(&mut block, reply);
+            block
+        };
+        let done = [4, 1, 0, 0];
+        assert!(load(&header, vec![receipt(b"k", 1_600_000_000_000, &done)]).is_ok());
+        assert!(load(&header, vec![receipt(b"k", 1_600_000_000_001, &done)]).is_err(), "in the future");
+        assert!(load(&header, vec![receipt(b"", 1, &done)]).is_err(), "without a key");
+        assert!(load(&header, vec![receipt(&[7; 129], 1, &done)]).is_err(), "with a long key");
+        assert!(load(&header, vec![receipt(b"k", 1, &[0, 0])]).is_err(), "of something else");
+        assert!(load(&header, vec![receipt(b"k", 2, &done), receipt(b"l", 1, &done)]).is_err(), "out of order");
+    }
+
+    #[test]
+    fn consumers_that_no_command_can_have_made_are_refused() {
+        let (header, consumers) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "consumers "));
         assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![consumers.clone()]).is_err());
-        let header = bytes_of(GOLDEN_V4, "header ");
         assert_eq!(load(&header, vec![consumers.clone()]).unwrap().consumers().len(), 2);
         assert!(load(&header, vec![consumers.clone(), consumers.clone()]).is_err(), "twice the same");
         assert!(load(&header, vec![consumers[..consumers.len() - 1].to_vec()]).is_err(), "cut off");
@@ -414,7 +471,7 @@ mod tests {
             header[0] = version;
             assert!(load(&header, Vec::new()).is_err());
         }
-        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![vec![3]]).is_err(), "a block of an unknown kind");
+        assert!(load(&bytes_of(GOLDEN_V4, "header "), vec![vec![4]]).is_err(), "a block of an unknown kind");
     }
 
     #[test]

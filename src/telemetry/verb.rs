@@ -42,6 +42,7 @@ verbs! {
     View = "view";
     Query = "query";
     DeleteWhere = "delete_where";
+    Txn = "txn";
     Watch = "watch";
 }
 

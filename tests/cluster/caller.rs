@@ -60,7 +60,7 @@ fn call(client: &Concord, write: Write<'_>) -> Result<Answer> {
     match client.kv().call(write, Some(TIMEOUT_MS))? {
         Reply::Done { revision } => Ok(Answer::Done { revision: Some(revision) }),
         Reply::Integer { value, .. } => Ok(Answer::Sum(value)),
-        Reply::Touched { .. } => Err(ErrorKind::Internal.into()),
+        Reply::Touched { .. } | Reply::Transaction(_) => Err(ErrorKind::Internal.into()),
     }
 }
 

@@ -66,6 +66,7 @@ fn needed(operation: &str) -> (Need, &'static str) {
         "put_many" => (Need::Write, r#"{"operations":[{"key":"app:k","value":1}]}"#),
         "delete_many" => (Need::Write, r#"{"keys":["app:k"]}"#),
         "touch_many" => (Need::Write, r#"{"operations":[{"key":"app:k","ttl":5}]}"#),
+        "txn" => (Need::Write, r#"{"then":[{"put":"app:k","value":1}]}"#),
         "delete_where" => (Need::Write, r#"{"prefix":"app:"}"#),
         "add_member" => (Need::Admin, r#"{"address":"127.0.0.1:1"}"#),
         "create_token" => (Need::Admin, r#"{"name":"x","scopes":["read"]}"#),

@@ -242,6 +242,11 @@ impl Completion {
                 let flags: Vec<u8> = found.into_iter().map(u8::from).collect();
                 done.value = concord_buffer::copy(&flags).unwrap_or(concord_buffer::EMPTY);
             }
+            Ok(Answer::Reply(Reply::Transaction(reply))) => {
+                let encoded = concord_kv::encode_transaction_reply(&reply).unwrap_or_default();
+                (done.revision, done.value) =
+                    (reply.revision, concord_buffer::copy(&encoded).unwrap_or(concord_buffer::EMPTY));
+            }
             Ok(Answer::Record(record)) => {
                 (done.value, done.revision, done.ttl_ms) = (record.value, record.revision, record.ttl_ms);
             }

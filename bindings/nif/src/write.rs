@@ -228,6 +228,8 @@ fn reply_term(env: Env, result: Result<Reply>) -> Term {
             let found = found.iter().map(|found| if *found { atoms.true_ } else { atoms.false_ });
             succeeded(env, env.make_list(&found.collect::<Vec<Term>>()))
         }
+        // None of the writes here is one.
+        Ok(Reply::Transaction(_)) => failed(env, ErrorKind::Internal),
         Err(error) => failed(env, error.kind()),
     }
 }

@@ -8,6 +8,7 @@ mod query;
 mod records;
 mod token;
 mod transfer;
+mod txn;
 mod which;
 
 use clap::{Args, CommandFactory as _, Subcommand};
@@ -40,6 +41,8 @@ pub(super) enum Verb {
     List(keys::List),
     /// Find the records that a selector picks: print, count or remove them.
     Query(query::Query),
+    /// Do several operations as one change, if what is compared holds.
+    Txn(txn::Txn),
     /// Follow what changes: a line for each change, until Ctrl-C.
     Watch(changes::Watch),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
@@ -127,6 +130,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::Increment(increment) => records::increment(db, increment, json),
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
+        Verb::Txn(txn) => txn::txn(db, txn, json),
         Verb::Watch(options) => changes::watch(db, options, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),

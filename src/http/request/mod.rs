@@ -115,7 +115,7 @@ impl Begun {
             Reply::Done { revision } | Reply::Integer { revision, .. } => {
                 Some(revision).filter(|revision| *revision > 0)
             }
-            Reply::Touched { .. } => None,
+            Reply::Touched { .. } | Reply::Transaction(_) => None,
         })
     }
 }

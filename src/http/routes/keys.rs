@@ -387,7 +387,7 @@ pub(super) async fn increment(
             set_revision(&mut response, revision);
             Ok(response)
         }
-        Reply::Done { .. } | Reply::Touched { .. } => Err(ErrorKind::Internal.into()),
+        Reply::Done { .. } | Reply::Touched { .. } | Reply::Transaction(_) => Err(ErrorKind::Internal.into()),
     }
 }
 

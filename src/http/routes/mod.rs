@@ -10,6 +10,7 @@ mod list;
 mod query;
 mod records;
 mod tokens;
+mod txn;
 mod watch;
 
 use axum::Router;
@@ -53,6 +54,7 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(query::query))
         .routes(routes!(query::count))
         .routes(routes!(query::delete))
+        .routes(routes!(txn::txn))
         .routes(routes!(watch::watch))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))

@@ -64,7 +64,7 @@ impl Refused {
         let ProposeAnswer::Applied(mut outcomes) = answer else { return answer };
         // In ascending order, so that each finds its place.
         for (at, kind) in self.0 {
-            outcomes.insert(at.min(outcomes.len()), Err(kind));
+            outcomes.insert(at.min(outcomes.len()), Err(kind.into()));
         }
         ProposeAnswer::Applied(outcomes)
     }
@@ -80,7 +80,7 @@ mod tests {
         let done = |revision| Ok(Reply::Done { revision });
         let refused = || Refused(vec![(0, ErrorKind::Forbidden), (2, ErrorKind::Forbidden), (4, ErrorKind::Forbidden)]);
         let answer = refused().put_into(ProposeAnswer::Applied(vec![done(1), done(2)]));
-        let forbidden = || Err(ErrorKind::Forbidden);
+        let forbidden = || Err(ErrorKind::Forbidden.into());
         let expected = vec![forbidden(), done(1), forbidden(), done(2), forbidden()];
         assert_eq!(answer, ProposeAnswer::Applied(expected));
         assert_eq!(refused().put_into(ProposeAnswer::UnknownSession), ProposeAnswer::UnknownSession);

@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn answers_come_back_as_they_went_and_damage_is_an_error() {
-        let outcomes = vec![Ok(Reply::Done { revision: 300 }), Err(ErrorKind::NotFound)];
+        let outcomes = vec![Ok(Reply::Done { revision: 300 }), Err(ErrorKind::NotFound.into())];
         let answers = [
             ProposeAnswer::Applied(outcomes),
             ProposeAnswer::NotLeader(None),

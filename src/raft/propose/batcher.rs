@@ -37,7 +37,7 @@ const IN_FLIGHT_MAX: usize = 4;
 const COMMANDS_TO_OVERLAP: usize = 64;
 /// Batches on their way at most while those before them wait for a majority that is gone.
 const STALLED_MAX: usize = 256;
-/// A batch is closed when it is this large, so that entries stay small enough to replicate.
+/// A batch is closed when it counts for so much, so that entries stay small enough to replicate, and their answers to send.
 const ENTRY_BYTES: usize = 1024 * 1024;
 /// A command larger than this is not copied behind others.
 const LARGE_COMMAND_BYTES: usize = 64 * 1024;
@@ -86,7 +86,7 @@ struct Waiting {
     callers: Callers,
     /// When its first command came.
     since: Instant,
-    /// What its commands count for in `State::waiting_bytes`.
+    /// What its commands count for: large answers too, see `Operation::bytes`.
     bytes: usize,
     /// The longest that one of its callers waits.
     timeout_ms: u64,
@@ -142,7 +142,7 @@ impl Batcher {
         let watched = here.is_some() && delivery.is_some();
         let shared = Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle, aloft, metrics });
         if watched {
-            shared.runtime.spawn(give_up_late_ones(Arc::downgrade(&shared)));
+            shared.runtime.spawn(give_up_late_ones(Watch(Arc::downgrade(&shared))));
         }
         Batcher { shared }
     }
@@ -309,7 +309,7 @@ impl State {
     /// The batch that takes the next command.
     fn open_batch(&mut self) -> &mut Waiting {
         let is_full =
-            |batch: &Waiting| batch.payload.len() >= ENTRY_BYTES || batch.callers.0.len() >= limits::BATCH_COMMANDS_MAX;
+            |batch: &Waiting| batch.bytes >= ENTRY_BYTES || batch.callers.0.len() >= limits::BATCH_COMMANDS_MAX;
         if self.waiting.back().is_none_or(is_full) {
             self.waiting.push_back(Waiting::with_capacity(0));
         }
@@ -335,11 +335,20 @@ impl State {
     }
 }
 
+/// What is aloft holds the batcher that holds it, until it lands; when the runtime ends nothing lands any more.
+struct Watch(Weak<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.0.upgrade().map(|shared| shared.aloft.take_all()));
+    }
+}
+
 /// Callers whose time is over learn that nothing is known, though the log may still bring an answer.
-async fn give_up_late_ones(shared: Weak<Shared>) {
+async fn give_up_late_ones(watch: Watch) {
     loop {
         tokio::time::sleep(LATE_CHECK).await;
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = watch.0.upgrade() else { return };
         drop(shared.aloft.take_late(tokio::time::Instant::now()));
     }
 }

@@ -156,7 +156,7 @@ impl Delivery {
         match tokio::time::timeout_at(until, self.way.attempt(batch, ANSWER_TIMEOUT)).await {
             Ok(Attempt::Applied(outcomes)) => match outcomes.first() {
                 Some(Ok(Reply::Done { revision })) => Ok(*revision),
-                Some(Err(kind)) => Err((*kind).into()),
+                Some(Err(refusal)) => Err((*refusal).into()),
                 _ => Err(ErrorKind::Internal.into()),
             },
             Ok(Attempt::NotDone(error) | Attempt::Refused(error)) => Err(error),

@@ -112,6 +112,7 @@ impl Caller {
         let need = match write {
             Write::Put { condition, .. } | Write::Delete { condition, .. } => Need::of_write(condition),
             Write::DeleteWhere { selector } => Need::of_delete_where(selector),
+            Write::Transaction(transaction) => Need::of_transaction(transaction.reads()),
             _ => Need::of_write(&Condition::Always),
         };
         self.judge(need, |token| match *write {
@@ -123,6 +124,7 @@ impl Caller {
             Write::DeleteMany { keys } => keys.iter().try_for_each(|key| token.check_key(key)),
             Write::TouchMany { items } => items.iter().try_for_each(|(key, _)| token.check_key(key)),
             Write::DeleteWhere { ref selector } => token.check_selector(selector),
+            Write::Transaction(transaction) => transaction.keys().try_for_each(|key| token.check_key(key)),
         })
     }
 

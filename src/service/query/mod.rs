@@ -197,7 +197,7 @@ impl Query {
     pub fn delete_where(&self, selector: &Selector<'_>, timeout_ms: Option<u64>) -> Result<u64> {
         match self.kv.call(Write::DeleteWhere { selector: *selector }, timeout_ms)? {
             Reply::Integer { value, .. } => Ok(u64::try_from(value).unwrap_or(0)),
-            Reply::Done { .. } | Reply::Touched { .. } => Ok(0),
+            Reply::Done { .. } | Reply::Touched { .. } | Reply::Transaction(_) => Ok(0),
         }
     }
 

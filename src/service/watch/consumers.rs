@@ -153,8 +153,9 @@ impl Consumers {
     /// What is known of one.
     ///
     /// # Errors
-    /// `not_found`; `forbidden` for a token that does not reach all its keys.
+    /// `unauthorized`; `not_found`; `forbidden` for a token that does not reach all its keys.
     pub fn get(&self, name: &str) -> Result<ConsumerInfo> {
+        self.kv.caller.check_scope(Need::Read)?;
         let unknown = || Error::new(ErrorKind::NotFound, format!("there is no consumer `{name}`"));
         let info = self.known(Some(name))?.pop().ok_or_else(unknown)?;
         self.kv.caller.check_range(Selection::of(&info.selector()?, Strictness::Accepted)?.range())?;

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 
 mod outcome;
+mod receipts;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use outcome::{Outcome, put_outcome, read_outcome};
+pub(crate) use outcome::{Outcome, Place, Refusal, put_outcome, read_outcome};
+pub(in crate::state_machine) use receipts::{Fingerprint, Receipt, Receipts};
 
 use crate::encoding::batch::BatchHeader;
 use crate::encoding::wire::{WireReader, damaged, put_bytes, put_varint};

@@ -52,7 +52,7 @@ fn a_batch_sent_again_changes_nothing_and_hears_the_same() {
     let once =
         batch(session, 1, 0, &[increment(b"n"), Operation::Delete { key: b"x", condition: Condition::Revision(9) }]);
     let first = apply(&machine, &once, 5);
-    let heard = vec![Ok(Reply::Integer { value: 1, revision: 1 }), Err(ErrorKind::NotFound)];
+    let heard = vec![Ok(Reply::Integer { value: 1, revision: 1 }), Err(ErrorKind::NotFound.into())];
     assert_eq!(first, (Applied::Done, heard));
     for stamp_ms in [5, 6, 1] {
         assert_eq!(apply(&machine, &once, stamp_ms), first);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::expression::{Selection, Strictness};
-use crate::model::{Condition, NewTokenItem, Operation, Scopes, Selector, TokenHash, TokenId};
+use crate::model::{Condition, NewTokenItem, Operation, Scopes, Selector, StepItem, TokenHash, TokenId};
 
 /// What a request needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,13 @@ impl Need {
     pub(crate) fn of_write(condition: &Condition<'_>) -> Need {
         match condition {
             Condition::Expected(_) | Condition::Where(_) => Need::ReadAndWrite,
-            Condition::Always | Condition::Absent | Condition::Revision(_) => Need::Write,
+            Condition::Always | Condition::Absent | Condition::Present | Condition::Revision(_) => Need::Write,
         }
+    }
+
+    /// What a transaction needs: it goes through the log in any case, and may tell of records that it compares or reads.
+    pub(crate) fn of_transaction(reads: bool) -> Need {
+        if reads { Need::ReadAndWrite } else { Need::Write }
     }
 
     /// What removing all that is picked needs: how many that are may tell of their values.
@@ -221,6 +226,12 @@ impl TokenRecord {
             Operation::DeleteWhere(selector) => {
                 self.check_scope(Need::of_delete_where(selector))?;
                 self.check_selector(selector)
+            }
+            Operation::Transact(transaction) => {
+                let compared = transaction.compares.iter().map(|compare| compare.key);
+                let reads = !transaction.compares.is_empty() || transaction.reads();
+                let mut keys = compared.chain(transaction.steps().map(StepItem::key));
+                check(Need::of_transaction(reads), &mut keys)
             }
             Operation::CreateConsumer(item) => {
                 self.check_scope(Need::ReadAndWrite)?;

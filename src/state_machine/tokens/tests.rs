@@ -43,20 +43,20 @@ fn put(token: TokenId) -> Operation<'static> {
 #[test]
 fn a_write_in_the_name_of_a_token_is_done_only_while_the_token_is_valid() {
     let machine = StateMachine::new();
-    assert_eq!(apply(&machine, 1_000, put(id(1))), Err(ErrorKind::Unauthorized), "unknown");
+    assert_eq!(apply(&machine, 1_000, put(id(1))), Err(ErrorKind::Unauthorized.into()), "unknown");
     let lasting = NewTokenItem { deadline_ms: Some(1_500), ..item(1) };
     assert_eq!(apply(&machine, 1_000, Operation::CreateToken(lasting.clone())), Ok(Reply::Done { revision: 0 }));
-    assert_eq!(apply(&machine, 1_000, Operation::CreateToken(lasting)), Err(ErrorKind::AlreadyExists));
+    assert_eq!(apply(&machine, 1_000, Operation::CreateToken(lasting)), Err(ErrorKind::AlreadyExists.into()));
     assert_eq!(apply(&machine, 1_499, put(id(1))), Ok(Reply::Done { revision: 1 }));
-    assert_eq!(apply(&machine, 1_500, put(id(1))), Err(ErrorKind::Unauthorized), "expired");
+    assert_eq!(apply(&machine, 1_500, put(id(1))), Err(ErrorKind::Unauthorized.into()), "expired");
 
     apply(&machine, 1_500, Operation::CreateToken(item(2))).unwrap();
     let held = machine.tokens().get(id(2)).unwrap();
     held.check_valid(u64::MAX).unwrap();
     apply(&machine, 1_500, Operation::RevokeToken(id(2))).unwrap();
     assert_eq!(held.check_valid(0).unwrap_err().kind(), ErrorKind::Unauthorized);
-    assert_eq!(apply(&machine, 1_500, put(id(2))), Err(ErrorKind::Unauthorized), "revoked");
-    assert_eq!(apply(&machine, 1_500, Operation::RevokeToken(id(2))), Err(ErrorKind::NotFound));
+    assert_eq!(apply(&machine, 1_500, put(id(2))), Err(ErrorKind::Unauthorized.into()), "revoked");
+    assert_eq!(apply(&machine, 1_500, Operation::RevokeToken(id(2))), Err(ErrorKind::NotFound.into()));
     assert_eq!(machine.revision(), 1, "tokens are no records");
 }
 
@@ -68,7 +68,7 @@ fn there_is_room_for_ten_thousand_and_expired_ones_make_room() {
         apply(&machine, 1_000, Operation::CreateToken(NewTokenItem { deadline_ms, ..item(number) })).unwrap();
     }
     let next = Operation::CreateToken(item(TOKENS_MAX as u32));
-    assert_eq!(apply(&machine, 1_999, next.clone()), Err(ErrorKind::InvalidConfig));
+    assert_eq!(apply(&machine, 1_999, next.clone()), Err(ErrorKind::InvalidConfig.into()));
     let expired = machine.tokens().get(id(7)).unwrap();
     apply(&machine, 2_000, next).unwrap();
     assert_eq!(machine.tokens().len(), TOKENS_MAX);

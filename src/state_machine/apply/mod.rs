@@ -1,11 +1,13 @@
 //! Apply: one command after the other, the same outcome on every replica.
 
+mod transaction;
+
 use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::history::{Change, History};
 use super::keyspace::{Content, StateMachine, Writer};
-use super::sessions::{Admission, Applied, Outcome, put_outcome};
+use super::sessions::{Admission, Applied, Outcome, Refusal, put_outcome};
 use super::slot::{Current, Slot, Version};
 use super::tokens::Tokens;
 use super::versions::TRIM_PER_COMMAND;
@@ -122,6 +124,7 @@ impl<'a> Application<'a> {
                 | Operation::TouchMany(_)
                 | Operation::Expire { .. }
                 | Operation::DeleteWhere(_)
+                | Operation::Transact(_)
         );
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
@@ -145,7 +148,7 @@ impl<'a> Application<'a> {
             operation => (operation, None),
         };
         let outcome = match owner {
-            Some(token) if !self.tokens.is_valid(token, self.now_ms) => Err(ErrorKind::Unauthorized),
+            Some(token) if !self.tokens.is_valid(token, self.now_ms) => Err(ErrorKind::Unauthorized.into()),
             _ => self.carry_out(operation, owner)?,
         };
         self.publish();
@@ -161,12 +164,13 @@ impl<'a> Application<'a> {
                 if self.touch(key, self.deadline(deadline_ms)) {
                     self.done()
                 } else {
-                    Err(ErrorKind::NotFound)
+                    Err(ErrorKind::NotFound.into())
                 }
             }
             Operation::Increment { key, by, initial, deadline_ms } => {
                 let deadline_ms = deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
-                self.increment(key, by, initial, deadline_ms)?
+                let sum = self.increment(key, by, initial, deadline_ms)?;
+                sum.map(|value| Reply::Integer { value, revision: self.revision }).map_err(Refusal::from)
             }
             Operation::PutMany(items) => {
                 items.iter().for_each(|item| self.put(&self.dated(item)));
@@ -188,36 +192,41 @@ impl<'a> Application<'a> {
                 self.done()
             }
             Operation::DeleteWhere(selector) => self.delete_where(&selector)?,
+            Operation::Transact(transaction) => self.transact(&transaction, owner)?,
             Operation::CreateConsumer(item) => {
                 let (next, now_ms) = (Position::before(self.revision), self.now_ms);
-                self.writer.consumers.create(&item, next, now_ms).map(|()| self.unnumbered())
+                let created = self.writer.consumers.create(&item, next, now_ms);
+                created.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::AcknowledgeConsumer { name, position } => {
                 let (next, now_ms) = (Position::before(self.revision), self.now_ms);
                 let allowed = self.may_move(owner, name)?;
                 let moved = allowed.and_then(|()| self.writer.consumers.acknowledge(name, position, next, now_ms));
-                moved.map(|()| self.unnumbered())
+                moved.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::DeleteConsumer { name } => {
                 let allowed = self.may_move(owner, name)?;
-                allowed.and_then(|()| self.writer.consumers.delete(name)).map(|()| self.unnumbered())
+                let deleted = allowed.and_then(|()| self.writer.consumers.delete(name));
+                deleted.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open(owner) }),
             Operation::CreateToken(item) => {
                 let deadline_ms = item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
-                self.tokens.create(&item, deadline_ms, self.now_ms).map(|()| self.unnumbered())
+                let created = self.tokens.create(&item, deadline_ms, self.now_ms);
+                created.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::RevokeToken(token) => {
                 let revoked = self.tokens.revoke(token);
                 // Those who watch with it are told.
                 self.writer.recorder.wake();
-                revoked.map(|()| self.unnumbered())
+                revoked.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::NoteTokenUse { token, used_ms } => {
-                self.tokens.note_use(token, used_ms.min(self.now_ms)).map(|()| self.unnumbered())
+                let noted = self.tokens.note_use(token, used_ms.min(self.now_ms));
+                noted.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             // Reading a command lets none within another through.
-            Operation::Authorised { .. } => Err(ErrorKind::Unauthorized),
+            Operation::Authorised { .. } => Err(ErrorKind::Unauthorized.into()),
         };
         Ok(outcome)
     }
@@ -285,7 +294,7 @@ impl<'a> Application<'a> {
 
     fn put_if(&mut self, item: &PutItem<'_>, condition: Condition<'_>) -> Result<Outcome> {
         if let Err(kind) = self.check(item.key, condition)? {
-            return Ok(Err(kind));
+            return Ok(Err(kind.into()));
         }
         self.put(item);
         Ok(self.done())
@@ -293,7 +302,7 @@ impl<'a> Application<'a> {
 
     fn delete_if(&mut self, key: &[u8], condition: Condition<'_>) -> Result<Outcome> {
         if let Err(kind) = self.check(key, condition)? {
-            return Ok(Err(kind));
+            return Ok(Err(kind.into()));
         }
         self.delete(key);
         Ok(self.done())
@@ -307,6 +316,7 @@ impl<'a> Application<'a> {
             (Condition::Always, _) | (Condition::Absent, None) => Ok(()),
             (Condition::Absent, Some(_)) => Err(ErrorKind::AlreadyExists),
             (_, None) => Err(ErrorKind::NotFound),
+            (Condition::Present, Some(_)) => Ok(()),
             (Condition::Revision(revision), Some(slot)) => {
                 let holds = slot.current().as_ref().revision() == revision;
                 if holds { Ok(()) } else { Err(ErrorKind::ConditionFailed) }
@@ -338,7 +348,7 @@ impl<'a> Application<'a> {
     fn delete_where(&mut self, selector: &Selector<'_>) -> Result<Outcome> {
         let selection = match Selection::of(selector, Strictness::Accepted) {
             Ok(selection) => selection,
-            Err(error) => return Ok(Err(error.kind())),
+            Err(error) => return Ok(Err(error.kind().into())),
         };
         let picked = self.content.picked(&selection, self.now_ms)?;
         picked.iter().for_each(|slot| self.bury(slot, EventKind::Delete));
@@ -377,7 +387,26 @@ impl<'a> Application<'a> {
         true
     }
 
-    fn increment(&mut self, key: &[u8], by: i64, initial: i64, deadline_ms: Option<u64>) -> Result<Outcome> {
+    /// The sum; the revision is that of the command.
+    fn increment(
+        &mut self,
+        key: &[u8],
+        by: i64,
+        initial: i64,
+        deadline_ms: Option<u64>,
+    ) -> Result<Result<i64, ErrorKind>> {
+        let Sum { value, deadline_ms } = match self.sum(key, by, initial, deadline_ms)? {
+            Ok(sum) => sum,
+            Err(kind) => return Ok(Err(kind)),
+        };
+        let mut stored = vec![stored::RAW];
+        encode_integer(value, &mut stored);
+        self.put(&PutItem { key, stored: &stored, deadline_ms });
+        Ok(Ok(value))
+    }
+
+    /// What an increment comes to.
+    fn sum(&self, key: &[u8], by: i64, initial: i64, deadline_ms: Option<u64>) -> Result<Result<Sum, ErrorKind>> {
         let (current, deadline_ms) = match self.live(key) {
             None => (Some(initial), deadline_ms),
             Some(slot) => {
@@ -390,13 +419,8 @@ impl<'a> Application<'a> {
                 }
             }
         };
-        let Some(sum) = current.and_then(|current| current.checked_add(by)) else {
-            return Ok(Err(ErrorKind::ValueTooLarge));
-        };
-        let mut stored = vec![stored::RAW];
-        encode_integer(sum, &mut stored);
-        self.put(&PutItem { key, stored: &stored, deadline_ms });
-        Ok(Ok(Reply::Integer { value: sum, revision: self.revision }))
+        let value = current.and_then(|current| current.checked_add(by));
+        Ok(value.map(|value| Sum { value, deadline_ms }).ok_or(ErrorKind::ValueTooLarge))
     }
 
     /// Puts a new version in the place of the current one, which is kept if a view needs it.
@@ -435,6 +459,12 @@ impl<'a> Application<'a> {
         }
         self.writer.expiry.change(slot, old.deadline_ms(), None);
     }
+}
+
+/// What an incremented key holds afterwards.
+struct Sum {
+    value: i64,
+    deadline_ms: Option<u64>,
 }
 
 impl Content {
