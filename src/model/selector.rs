@@ -37,6 +37,15 @@ pub struct Selector<'a> {
     pub limit: Option<u64>,
 }
 
+impl Selector<'_> {
+    /// Whether it says which records are meant; an offset and a limit alone do not. An empty prefix does: it means all.
+    pub fn says_which(&self) -> bool {
+        let Selector { prefix, suffix, contains, pattern, range, filter, offset: _, limit: _ } = self;
+        let parts = [prefix, suffix, contains];
+        parts.iter().any(|part| part.is_some()) || pattern.is_some() || range.is_some() || filter.is_some()
+    }
+}
+
 /// A regular expression over the bytes of a key. It is found in time that grows with the key, whatever the pattern: so it has
 /// no look-around and no back-references. Those are refused, and so is what other languages read in another way.
 ///

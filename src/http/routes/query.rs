@@ -106,11 +106,6 @@ impl Parts {
             limit,
         }
     }
-
-    fn says_anything(&self) -> bool {
-        let has_key = self.keys.iter().any(Option::is_some);
-        has_key || self.range.is_some() || self.pattern.is_some() || self.filter.is_some()
-    }
 }
 
 /// The records that a selector picks, in key order, page by page.
@@ -210,9 +205,6 @@ pub(super) async fn delete(ask: Ask, Parameters(given): Parameters<RemoveParamet
             let mut body: QueryBody<'_> = opened.json()?;
             no_pages(&body)?;
             let parts = Parts::of(&mut body)?;
-            if !parts.says_anything() {
-                return Err(Fault::request(r#"say which records; {"prefix": ""} removes everything"#));
-            }
             Begun::submit(db, Write::DeleteWhere { selector: parts.selector(body.limit) }, timeout_ms)
         })
         .await?;
