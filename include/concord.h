@@ -751,7 +751,8 @@ typedef struct {
   // How the call ended.
   concord_status status;
   // concord_increment_async(): the sum. concord_count_async(), concord_delete_where_async(): how many.
-  // concord_scan_open_async(), concord_scan_more_async(): how many records lie ready.
+  // concord_scan_open_async(), concord_scan_more_async(): how many records lie ready. With CONCORD_INVALID_CONDITION: what
+  // concord_last_error_column() would tell.
   int64_t integer;
   // Writes: number of the change, 0 when nothing had to change. Reads: revision of the record.
   uint64_t revision;
@@ -1300,6 +1301,10 @@ concord_status concord_scan_open(const concord_db *db,
 // once; that of a client blocks for the member.
 concord_status concord_scan_next(concord_scan *scan,
                                  concord_item *out_item);
+
+// How many times concord_scan_next() answers without looking for more. 0 also when the scan was closed, or is read ahead
+// at this moment.
+size_t concord_scan_ready(const concord_scan *scan);
 
 // concord_scan_open() that does not wait, with the first records.
 //

@@ -33,7 +33,8 @@ pub struct concord_completion {
     /// How the call ended.
     pub status: concord_status,
     /// concord_increment_async(): the sum. concord_count_async(), concord_delete_where_async(): how many.
-    /// concord_scan_open_async(), concord_scan_more_async(): how many records lie ready.
+    /// concord_scan_open_async(), concord_scan_more_async(): how many records lie ready. With CONCORD_INVALID_CONDITION: what
+    /// concord_last_error_column() would tell.
     pub integer: i64,
     /// Writes: number of the change, 0 when nothing had to change. Reads: revision of the record.
     pub revision: u64,
@@ -281,6 +282,7 @@ impl Completion {
             Ok(Answer::Count(count)) => done.integer = i64::try_from(count).unwrap_or(i64::MAX),
             Err(failure) => {
                 done.status = failure.status();
+                done.integer = failure.column().and_then(|column| i64::try_from(column).ok()).unwrap_or(0);
                 done.message = concord_buffer::copy(failure.message().as_bytes()).unwrap_or(concord_buffer::EMPTY);
             }
         }

@@ -12,7 +12,7 @@ use crate::handle::{DBS, SCANS};
 use crate::options::{concord_scan_options, copied, reading};
 use crate::queue::{Answer, concord_queue, queue_of};
 use crate::selector::{OwnedSelector, selector};
-use crate::status::{Failure, Outcome, concord_status, enter};
+use crate::status::{Failure, Outcome, concord_status, enter, enter_or};
 use crate::store::concord_db;
 use crate::tokens::{READ, acting, token_text};
 use range::RangeWalk;
@@ -216,6 +216,14 @@ pub unsafe extern "C" fn concord_scan_next(scan: *mut concord_scan, out_item: *m
         *place = scan.lock().unwrap_or_else(PoisonError::into_inner).next()?;
         Ok(())
     })
+}
+
+/// How many times concord_scan_next() answers without looking for more. 0 also when the scan was closed, or is read ahead
+/// at this moment.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn concord_scan_ready(scan: *const concord_scan) -> usize {
+    let ready = || SCANS.pin(scan.addr()).ok().map_or(0, |scan| scan.try_lock().map_or(0, |scan| scan.ready()));
+    enter_or(0, ready)
 }
 
 /// concord_scan_open() that does not wait, with the first records.

@@ -120,6 +120,14 @@ impl Failure {
         }
     }
 
+    /// Where in an expression or a pattern the fault is.
+    pub(crate) fn column(&self) -> Option<usize> {
+        match self {
+            Failure::Kind(_) => None,
+            Failure::Error(error) => error.column(),
+        }
+    }
+
     /// Message for people.
     pub(crate) fn message(&self) -> CString {
         match self {
@@ -168,7 +176,7 @@ fn refused(failure: Failure) -> concord_status {
     let status = failure.status();
     let last = match failure {
         Failure::Kind(kind) => LastError::Usual(kind),
-        Failure::Error(ref error) => LastError::Own(failure.message(), error.column()),
+        Failure::Error(_) => LastError::Own(failure.message(), failure.column()),
     };
     // A thread that is ending has no last error any more; the status alone must do.
     let _ = LAST_ERROR.try_with(|slot| *slot.borrow_mut() = last);
