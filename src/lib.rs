@@ -48,7 +48,7 @@ pub use http::Serving;
 pub use model::{
     Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
 };
-pub use model::{Selector, Value, Write};
+pub use model::{OwnedSelector, Selector, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens};

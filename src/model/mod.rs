@@ -14,7 +14,7 @@ pub use condition::Condition;
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
 pub use reply::Reply;
-pub use selector::{Pattern, PatternFlags, Selector};
+pub use selector::{OwnedSelector, Pattern, PatternFlags, Selector};
 pub use token::Scopes;
 pub(crate) use token::{SECRET_BYTES, TokenHash, TokenId, TokenSecret};
 pub use value::Value;

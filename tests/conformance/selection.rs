@@ -1,19 +1,14 @@
 //! Selection: the steps of a conformance script about all records that a selector picks.
 
-use concord_kv::{Pattern, PatternFlags, Query, Result, Selector, encode_value};
+use concord_kv::{OwnedSelector, PatternFlags, Query, ReadOptions, Result, encode_value};
 
 use crate::script::Token;
 use crate::steps::{Answer, level};
 
 /// What a step picks.
 pub struct Wanted {
-    parts: [Option<Vec<u8>>; 3],
-    pattern: Option<(String, PatternFlags)>,
-    range: Option<(Vec<u8>, Vec<u8>)>,
-    filter: Option<String>,
-    offset: u64,
-    limit: Option<u64>,
-    options: concord_kv::ReadOptions,
+    selector: OwnedSelector,
+    options: ReadOptions,
 }
 
 impl Wanted {
@@ -26,33 +21,21 @@ impl Wanted {
             let [from, to] = ends.map(String::into_bytes);
             (from, to)
         });
-        Wanted {
-            parts: ["prefix", "suffix", "contains"].map(|name| option(name).map(Token::key)),
+        let selector = OwnedSelector {
+            prefix: option("prefix").map(Token::key),
+            suffix: option("suffix").map(Token::key),
+            contains: option("contains").map(Token::key),
             pattern: option("pattern").map(|token| (token.text(), flags)),
             range,
             filter: option("where").map(Token::text),
             offset: number("offset").unwrap_or(0),
             limit: number("limit"),
-            options: level(words).unwrap_or_default(),
-        }
-    }
-
-    fn selector(&self) -> Selector<'_> {
-        let [prefix, suffix, contains] = self.parts.each_ref().map(|part| part.as_deref());
-        Selector {
-            prefix,
-            suffix,
-            contains,
-            pattern: self.pattern.as_ref().map(|(text, flags)| Pattern { text, flags: *flags }),
-            range: self.range.as_ref().map(|(from, to)| (from.as_slice(), to.as_slice())),
-            filter: self.filter.as_deref(),
-            offset: self.offset,
-            limit: self.limit,
-        }
+        };
+        Wanted { selector, options: level(words).unwrap_or_default() }
     }
 
     pub fn ask(&self, query: &Query, verb: &str) -> Result<Answer> {
-        let (selector, options) = (self.selector(), &self.options);
+        let (selector, options) = (self.selector.get(), &self.options);
         let number = |number: u64| encode_value(&number.into()).map(Answer::Value);
         match verb {
             "keys" => query.keys(&selector, options).map(Answer::Picked),

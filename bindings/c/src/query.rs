@@ -1,12 +1,12 @@
 //! Query: how many records a selector picks, and removing them.
 
-use concord_kv::{Reply, Write};
+use concord_kv::{OwnedSelector, Reply, Write};
 
 use crate::bytes::out;
 use crate::kv::unconditional;
 use crate::options::{concord_read_options, concord_write_options, read_options, write_options};
 use crate::queue::{Answer, concord_queue, queue_of, writing};
-use crate::selector::{OwnedSelector, concord_selector, selector};
+use crate::selector::{concord_selector, selector};
 use crate::status::{concord_status, enter};
 use crate::store::concord_db;
 use crate::tokens::{READ, acting, writer};
@@ -90,7 +90,7 @@ pub unsafe extern "C" fn concord_count_async(
         let db = acting(queue.db(), token)?.to_owned();
         db.kv().check_caller(READ, &[])?;
         // SAFETY: the caller's selector.
-        let selector = OwnedSelector::of(&unsafe { self::selector(selector) }?);
+        let selector = OwnedSelector::from(unsafe { self::selector(selector) }?);
         queue.beside(tag, move || Ok(Answer::Count(db.query().count(&selector.get(), &options)?)))
     })
 }

@@ -5,13 +5,13 @@ mod range;
 use std::ptr;
 use std::sync::{Mutex, PoisonError};
 
-use concord_kv::{Concord, ErrorKind, PageOptions, Pages, Pair, ReadOptions, Selector};
+use concord_kv::{Concord, ErrorKind, OwnedSelector, PageOptions, Pages, Pair, ReadOptions, Selector};
 
 use crate::bytes::{concord_bytes, out};
 use crate::handle::{DBS, SCANS};
 use crate::options::{concord_scan_options, copied, reading};
 use crate::queue::{Answer, concord_queue, queue_of};
-use crate::selector::{OwnedSelector, selector};
+use crate::selector::{narrow, selector};
 use crate::status::{Failure, Outcome, concord_status, enter, enter_or};
 use crate::store::concord_db;
 use crate::tokens::{READ, acting, token_text};
@@ -158,8 +158,8 @@ unsafe fn asked(db: *const concord_db, options: *const concord_scan_options) -> 
     // SAFETY: the same promise.
     let given_selector = unsafe { selector(given.selector) }?;
     let prefix = given_selector.prefix.or(Some(prefix).filter(|prefix| !prefix.is_empty()));
-    let mut selector = OwnedSelector::of(&Selector { prefix, ..given_selector });
-    selector.narrow(start, end);
+    let mut selector = OwnedSelector::from(Selector { prefix, ..given_selector });
+    narrow(&mut selector, start, end);
     let with_values = given.keys_only == 0;
     Ok(Box::new(move || picked(&store, &reading, &selector.get(), with_values)))
 }

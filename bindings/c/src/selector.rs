@@ -2,7 +2,8 @@
 
 use std::ffi::c_char;
 
-use concord_kv::{Error, ErrorKind, Pattern, PatternFlags, Selector};
+use concord_kv::limits::KEY_BYTES_MAX;
+use concord_kv::{Error, ErrorKind, OwnedSelector, Pattern, PatternFlags, Selector};
 
 use crate::bytes::{concord_bytes, text};
 use crate::options::{OptionStruct, copied};
@@ -112,62 +113,18 @@ pub(crate) unsafe fn selector<'a>(selector: *const concord_selector) -> Outcome<
     }
 }
 
-/// A selector that lives longer than the call that brought it.
-pub(crate) struct OwnedSelector {
-    prefix: Option<Vec<u8>>,
-    suffix: Option<Vec<u8>>,
-    contains: Option<Vec<u8>>,
-    pattern: Option<(String, PatternFlags)>,
-    range: Option<(Vec<u8>, Vec<u8>)>,
-    filter: Option<String>,
-    offset: u64,
-    limit: Option<u64>,
-}
-
-impl OwnedSelector {
-    pub(crate) fn of(selector: &Selector<'_>) -> OwnedSelector {
-        let Selector { prefix, suffix, contains, pattern, range, filter, offset, limit } = *selector;
-        let [prefix, suffix, contains] = [prefix, suffix, contains].map(|part| part.map(<[u8]>::to_vec));
-        OwnedSelector {
-            prefix,
-            suffix,
-            contains,
-            pattern: pattern.map(|Pattern { text, flags }| (text.to_owned(), flags)),
-            range: range.map(|(from, to)| (from.to_vec(), to.to_vec())),
-            filter: filter.map(str::to_owned),
-            offset,
-            limit,
-        }
+/// Only keys from `start` on and before `end`; an empty one says nothing. When there can be no such key it picks none.
+pub(crate) fn narrow(selector: &mut OwnedSelector, start: &[u8], end: &[u8]) {
+    if start.is_empty() && end.is_empty() {
+        return;
     }
-
-    pub(crate) fn get(&self) -> Selector<'_> {
-        Selector {
-            prefix: self.prefix.as_deref(),
-            suffix: self.suffix.as_deref(),
-            contains: self.contains.as_deref(),
-            pattern: self.pattern.as_ref().map(|(text, flags)| Pattern { text, flags: *flags }),
-            range: self.range.as_ref().map(|(from, to)| (from.as_slice(), to.as_slice())),
-            filter: self.filter.as_deref(),
-            offset: self.offset,
-            limit: self.limit,
-        }
-    }
-
-    /// Only keys from `start` on and before `end`; an empty one says nothing. When there can be no such key it picks none.
-    pub(crate) fn narrow(&mut self, start: &[u8], end: &[u8]) {
-        let (from, to) = self.range.take().map_or((None, None), |(from, to)| (Some(from), Some(to)));
-        if start.is_empty() && end.is_empty() {
-            self.range = from.zip(to);
-            return;
-        }
-        let last =
-            if end.is_empty() { Some(vec![u8::MAX; concord_kv::limits::KEY_BYTES_MAX]) } else { last_before(end) };
-        let from = from.map_or_else(|| start.to_vec(), |from| from.max(start.to_vec()));
-        let to = last.map(|last| to.map_or_else(|| last.clone(), |to| to.min(last.clone())));
-        match to {
-            Some(to) if from <= to => self.range = Some((from, to)),
-            _ => self.limit = Some(0),
-        }
+    let (from, to) = selector.range.take().map_or((None, None), |(from, to)| (Some(from), Some(to)));
+    let from = from.map_or_else(|| start.to_vec(), |from| from.max(start.to_vec()));
+    let last = if end.is_empty() { Some(vec![u8::MAX; KEY_BYTES_MAX]) } else { last_before(end) };
+    let to = last.map(|last| to.map_or_else(|| last.clone(), |to| to.min(last.clone())));
+    match to {
+        Some(to) if from <= to => selector.range = Some((from, to)),
+        _ => selector.limit = Some(0),
     }
 }
 
@@ -177,7 +134,7 @@ fn last_before(end: &[u8]) -> Option<Vec<u8>> {
     let mut key = before.to_vec();
     if last > 0 {
         key.push(last - 1);
-        key.resize(end.len().max(concord_kv::limits::KEY_BYTES_MAX), u8::MAX);
+        key.resize(end.len().max(KEY_BYTES_MAX), u8::MAX);
     }
     Some(key)
 }
