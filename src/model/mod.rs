@@ -17,7 +17,7 @@ pub use event::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
 pub use reply::Reply;
-pub use selector::{Pattern, PatternFlags, Selector};
+pub use selector::{OwnedSelector, Pattern, PatternFlags, Selector};
 pub use token::Scopes;
 pub(crate) use token::{SECRET_BYTES, TokenHash, TokenId, TokenSecret};
 pub use transaction::{Compare, Step, StepReply, Transaction, TransactionReply};
