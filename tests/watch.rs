@@ -174,6 +174,19 @@ fn a_bulk_command_is_one_revision_and_a_removal_of_many_too() {
 }
 
 #[test]
+fn a_transaction_is_one_revision_as_well() {
+    let db = open();
+    let mut watch = db.watch(&options()).unwrap();
+    let transfer = db.txn().put("alice", 70).put("bob", 130).delete("nobody").increment("transfers", 1);
+    assert!(transfer.commit().wait().unwrap().succeeded);
+    let events: Vec<Event> = (0..3).map(|_| event(&mut watch)).collect();
+    assert!(events.iter().all(|event| event.is_bulk && event.revision == 1));
+    let expected = [put("alice", 70, 1), put("bob", 130, 1), put("transfers", 1, 1)];
+    assert_eq!(events.iter().map(told).collect::<Vec<_>>(), expected);
+    assert_eq!(events[2].next, Position::before(2));
+}
+
+#[test]
 fn touch_and_expiry_are_told_as_what_they_are() {
     let db = Concord::open(Config { expiry_interval_ms: 10, ..Config::default() }).unwrap();
     let mut watch = db.watch(&WatchOptions { with_previous: true, ..options() }).unwrap();
