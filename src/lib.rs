@@ -55,6 +55,7 @@ pub use model::{Event, EventKind, EventKinds, EventView, Notice, OwnedSelector, 
 pub use model::{Selector, Step, StepReply, Transaction, TransactionReply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
+pub use service::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
 pub use service::{Page, PageOptions, Pages, Pair, Query};
 pub use service::{Watch, WatchOptions, WatchStart, WatchStats};

@@ -147,6 +147,9 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
         Operation::DeleteWhere(selector) => check_selector(selector),
         Operation::Transact(transaction) => check_transaction(transaction, stamp_ms),
+        Operation::CreateConsumer(item) => check_selector(&item.selector),
+        // Names are checked where they are read.
+        Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => Ok(()),
         Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
 }

@@ -11,7 +11,7 @@ mod token;
 mod transaction;
 mod value;
 
-pub(crate) use command::{Command, NewTokenItem, Operation, PutItem, StepItem, TransactionItem};
+pub(crate) use command::{Command, ConsumerItem, NewTokenItem, Operation, PutItem, StepItem, TransactionItem};
 pub use condition::Condition;
 pub use event::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use options::{Compress, Consistency, ReadOptions, Write};

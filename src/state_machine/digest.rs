@@ -7,7 +7,7 @@ use crate::error::Result;
 
 impl StateMachine {
     /// SHA-256 over every record in key order (key, revision, deadline, stored value), the revision, all
-    /// sessions in the order of their use, all tokens, and all receipts.
+    /// sessions in the order of their use, all tokens, all receipts and all consumers.
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let (view, sessions) = self.view_with(0, |_, writer| {
             let mut hash = Sha256::new();
@@ -15,6 +15,7 @@ impl StateMachine {
             writer.sessions.encode(|session| hash.update(session));
             self.tokens().encode(|token| hash.update(token));
             writer.receipts.encode(|receipt| hash.update(receipt));
+            writer.consumers.encode(|consumer| hash.update(consumer));
             hash.finalize()
         });
         let mut hash = Sha256::new();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header  := version (4)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*          about 1 MiB
+//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  8 consumer*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
 //! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
 //! owner   := 0  |  1  id of a token
@@ -10,8 +10,9 @@
 //! receipt := owner  idempotency key  made_ms  fingerprint  outcome
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest. Version 3 had
-//! no receipts. Version 2 had no tokens, and its sessions no owner.
+//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest, consumers (see
+//! `consumers`) in strictly ascending order of their names. Version 3 had no receipts and no consumers. Version 2 had no tokens,
+//! and its sessions no owner.
 //! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
 //! first record.
 
@@ -36,6 +37,7 @@ const RECORDS: u8 = 0;
 const SESSIONS: u8 = 1;
 const TOKENS: u8 = 2;
 const RECEIPTS: u8 = 3;
+const CONSUMERS: u8 = 8;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// What stands before the blocks.
@@ -78,12 +80,12 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Sessions, tokens and receipts: copied, as they are few and small; records are looked at as they were.
+    /// Sessions, tokens, receipts and consumers: copied, as they are few and small; records are looked at as they were.
     other_blocks: Vec<Vec<u8>>,
 }
 
 impl StateMachine {
-    /// Pins the present: records, sessions, tokens and receipts of the same moment.
+    /// Pins the present: records, sessions, tokens, receipts and consumers of the same moment.
     pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
         let (view, (header, other_blocks)) = self.view_with(0, |content, writer| {
             let header = SnapshotHeader {
@@ -97,6 +99,7 @@ impl StateMachine {
             writer.sessions.encode(|session| blocks.put(SESSIONS, session));
             self.tokens().encode(|token| blocks.put(TOKENS, token));
             writer.receipts.encode(|receipt| blocks.put(RECEIPTS, receipt));
+            writer.consumers.encode(|consumer| blocks.put(CONSUMERS, consumer));
             (header, blocks.0)
         });
         PinnedSnapshot { header, view, other_blocks }
@@ -163,12 +166,17 @@ pub(crate) fn load_snapshot(
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
         let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
-        if kind > newest_kind {
+        let has_consumers = header.version > VERSION_WITHOUT_RECEIPTS;
+        if kind > newest_kind && !(kind == CONSUMERS && has_consumers) {
             return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
         }
         while !reader.is_empty() {
             if kind == SESSIONS {
                 writer.sessions.decode(&mut reader, header.version > VERSION_WITHOUT_TOKENS)?;
+                continue;
+            }
+            if kind == CONSUMERS {
+                writer.consumers.decode(&mut reader)?;
                 continue;
             }
             if kind == TOKENS {
@@ -224,7 +232,8 @@ mod tests {
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
     use crate::encoding::command::put_command;
     use crate::model::{
-        Command, Condition, NewTokenItem, Operation, PutItem, Scopes, StepItem, TokenId, TransactionItem,
+        Command, Condition, ConsumerItem, EventKinds, NewTokenItem, Operation, Position, PutItem, Scopes, Selector,
+        StepItem, TokenId, TransactionItem,
     };
 
     /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
@@ -233,7 +242,7 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
     /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
     const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
-    /// The same with four receipts: `header`, `records`, `sessions`, `tokens` and `receipts`.
+    /// The same with four receipts and two consumers: `header`, `records`, `sessions`, `tokens`, `receipts` and `consumers`.
     const GOLDEN_V4: &str = include_str!("../../tests/golden/snapshot_content_v4.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
@@ -310,7 +319,8 @@ mod tests {
         machine
     }
 
-    /// The same, and receipts: of somebody with a token and of others, with every kind of result.
+    /// The same, and receipts: of somebody with a token and of others, with every kind of result; and two consumers, one
+    /// of which has acknowledged.
     fn sample() -> StateMachine {
         let machine = sample_v3();
         let increment = StepItem::Increment { key: b"n", by: 7, initial: 1, deadline_ms: None };
@@ -322,6 +332,9 @@ mod tests {
         };
         let empty = TransactionItem { idempotency_key: b"second", ..TransactionItem::default() };
         let token = TokenId::of(&[7; 32]);
+        let selector = Selector { prefix: Some(b"a"), ..Selector::default() };
+        let item = ConsumerItem { name: "audit", kinds: EventKinds::default(), start: None, selector };
+        let position = Position { revision: 2, changes: 1 };
         let operations = [
             Operation::Transact(big),
             Operation::Transact(empty.clone()),
@@ -330,6 +343,9 @@ mod tests {
                 operation: Box::new(Operation::Transact(empty.clone())),
             },
             Operation::Authorised { token, operation: Box::new(Operation::Transact(empty)) },
+            Operation::CreateConsumer(item),
+            Operation::CreateConsumer(ConsumerItem { name: "cache", start: Some(Position::before(1)), ..item }),
+            Operation::AcknowledgeConsumer { name: "cache", position },
         ];
         machine.apply(&batch(0, 0, 0, &operations), |_| {}).unwrap();
         machine
@@ -360,12 +376,13 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        for (name, block) in ["records", "sessions", "tokens", "receipts"].iter().zip(blocks_of(&snapshot)) {
+        let names = ["records", "sessions", "tokens", "receipts", "consumers"];
+        for (name, block) in names.iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
         assert_eq!(written, GOLDEN_V4);
 
-        let blocks = ["records ", "sessions ", "tokens ", "receipts "].map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
+        let blocks = names.map(|name| bytes_of(GOLDEN_V4, &format!("{name} "))).to_vec();
         let copy = load(&bytes_of(GOLDEN_V4, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
@@ -409,6 +426,15 @@ mod tests {
         assert!(load(&header, vec![receipt(&[7; 129], 1, &done)]).is_err(), "with a long key");
         assert!(load(&header, vec![receipt(b"k", 1, &[0, 0])]).is_err(), "of something else");
         assert!(load(&header, vec![receipt(b"k", 2, &done), receipt(b"l", 1, &done)]).is_err(), "out of order");
+    }
+
+    #[test]
+    fn consumers_that_no_command_can_have_made_are_refused() {
+        let (header, consumers) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "consumers "));
+        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![consumers.clone()]).is_err());
+        assert_eq!(load(&header, vec![consumers.clone()]).unwrap().consumers().len(), 2);
+        assert!(load(&header, vec![consumers.clone(), consumers.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![consumers[..consumers.len() - 1].to_vec()]).is_err(), "cut off");
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) mod method {
     pub(in crate::service) const VIEW_SELECT: u16 = 107;
     /// What has changed since, held until there is something.
     pub(in crate::service) const WATCH: u16 = 108;
+    /// One named watcher or all.
+    pub(in crate::service) const CONSUMERS: u16 = 109;
 }
 
 /// Asks for records, or for a view when there are no keys.
