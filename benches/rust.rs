@@ -9,6 +9,8 @@ mod cluster;
 mod disk;
 #[path = "rust/etcd.rs"]
 mod etcd;
+#[path = "rust/index.rs"]
+mod index;
 #[path = "rust/million.rs"]
 mod million;
 #[path = "rust/query.rs"]
@@ -36,11 +38,14 @@ fn main() {
         ["telemetry"] => telemetry::run(),
         ["query"] => query::run(),
         ["txn"] => txn::run(),
+        ["index"] => index::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
         _ => {
-            panic!("usage: rust [cluster | failover | telemetry | query | txn | reads on|off N | fill|open|pause DIR]")
+            panic!(
+                "usage: rust [cluster | failover | telemetry | query | txn | index | reads on|off N | fill|open|pause DIR]"
+            )
         }
     }
 }
@@ -55,6 +60,7 @@ fn run_all() {
     writes::run(folder.path());
     query::run();
     txn::run();
+    index::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {

@@ -52,6 +52,7 @@ pub use model::{Selector, Step, StepReply, Transaction, TransactionReply, Value,
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
+pub use service::{IndexInfo, IndexPage, IndexRange, Indexes};
 pub use service::{Page, PageOptions, Pages, Pair, Query};
 pub use service::{decode_transaction, encode_transaction_reply, transaction_reply_to_json};
 pub use state_machine::{Change, ChangeKind, Changes, FeedItem};

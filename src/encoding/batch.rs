@@ -147,6 +147,8 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
         Operation::DeleteWhere(selector) => check_selector(selector),
         Operation::Transact(transaction) => check_transaction(transaction, stamp_ms),
+        Operation::CreateIndex { path, .. } => check_length(path.len(), limits::INDEX_PATH_BYTES_MAX),
+        Operation::DropIndex(_) | Operation::RebuildIndex(_) => Ok(()),
         Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
 }

@@ -10,6 +10,7 @@ use papaya::HashSet;
 
 use super::expiry::ExpiryIndex;
 use super::feed::{Changes, Feed};
+use super::indexes::Indexes;
 #[cfg(test)]
 use super::sabotage::Sabotage;
 use super::sessions::{Receipts, Sessions};
@@ -41,6 +42,7 @@ pub(super) struct Content {
     pub(super) slots: HashSet<Slot, foldhash::fast::RandomState>,
     pub(super) ordered: RwLock<BTreeSet<Slot>>,
     pub(super) writer: Mutex<Writer>,
+    pub(super) indexes: Indexes,
     /// Revision of the last command that is in place as a whole.
     pub(super) published: AtomicU64,
     /// Latest stamp of all applied batches.
@@ -183,6 +185,7 @@ impl Content {
             slots: HashSet::with_hasher(foldhash::fast::RandomState::default()),
             ordered: RwLock::new(BTreeSet::new()),
             writer: Mutex::new(Writer::default()),
+            indexes: Indexes::default(),
             published: AtomicU64::new(0),
             time_ms: AtomicU64::new(0),
             records: AtomicU64::new(0),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod configuration;
+mod index;
 mod keys;
 mod query;
 mod records;
@@ -41,6 +42,8 @@ pub(super) enum Verb {
     Query(query::Query),
     /// Do several operations as one change, if what is compared holds.
     Txn(txn::Txn),
+    /// Declare secondary indexes, and ask them for keys.
+    Index(index::Index),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -127,6 +130,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
         Verb::Txn(txn) => txn::txn(db, txn, json),
+        Verb::Index(index) => index::index(db, index, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

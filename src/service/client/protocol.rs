@@ -26,6 +26,10 @@ pub(super) mod method {
     pub(in crate::service) const TOKENS: u16 = 106;
     /// A piece of what a selector picks at that point.
     pub(in crate::service) const VIEW_SELECT: u16 = 107;
+    /// A page of the keys of an index.
+    pub(in crate::service) const INDEX_PAGE: u16 = 108;
+    /// All indexes.
+    pub(in crate::service) const INDEXES: u16 = 109;
 }
 
 /// Asks for records, or for a view when there are no keys.

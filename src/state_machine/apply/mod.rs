@@ -2,10 +2,11 @@
 
 mod transaction;
 
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use super::feed::{Change, ChangeKind, Feed};
+use super::indexes::{Index, Indexed};
 use super::keyspace::{Content, StateMachine, Writer};
 use super::sessions::{Admission, Applied, Outcome, Refusal, put_outcome};
 use super::slot::{Slot, Version};
@@ -97,6 +98,9 @@ struct Application<'a> {
     removed: Vec<Slot>,
     /// What subscribers are told, when there are any.
     changes: Vec<Change>,
+    indexes: arc_swap::Guard<Arc<Vec<Arc<Index>>>>,
+    /// What indexes follow, when there are any.
+    indexed: Vec<Indexed>,
 }
 
 impl<'a> Application<'a> {
@@ -114,15 +118,18 @@ impl<'a> Application<'a> {
             writer.time_ms = stamp_ms;
             content.time_ms.store(stamp_ms, Ordering::Release);
         }
-        let shared = matches!(
-            command.operation.unwrapped(),
-            Operation::PutMany(_)
-                | Operation::DeleteMany(_)
-                | Operation::TouchMany(_)
-                | Operation::Expire { .. }
-                | Operation::DeleteWhere(_)
-                | Operation::Transact(_)
-        );
+        let indexes = content.indexes.all();
+        // Also when what it changes is known by its value: nobody sees the record before the indexes do, or after.
+        let shared = !indexes.is_empty()
+            || matches!(
+                command.operation.unwrapped(),
+                Operation::PutMany(_)
+                    | Operation::DeleteMany(_)
+                    | Operation::TouchMany(_)
+                    | Operation::Expire { .. }
+                    | Operation::DeleteWhere(_)
+                    | Operation::Transact(_)
+            );
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
@@ -137,6 +144,8 @@ impl<'a> Application<'a> {
             changed: false,
             removed: Vec::new(),
             changes: Vec::new(),
+            indexes,
+            indexed: Vec::new(),
         }
     }
 
@@ -191,6 +200,9 @@ impl<'a> Application<'a> {
             }
             Operation::DeleteWhere(selector) => self.delete_where(&selector)?,
             Operation::Transact(transaction) => self.transact(&transaction, owner)?,
+            Operation::CreateIndex { name, path } => self.defined(self.content.indexes.create(name, path)),
+            Operation::DropIndex(name) => self.defined(self.content.indexes.drop_index(name)),
+            Operation::RebuildIndex(name) => self.defined(self.content.indexes.rebuild(name)),
             Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open(owner) }),
             Operation::CreateToken(item) => {
                 let deadline_ms = item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
@@ -215,6 +227,10 @@ impl<'a> Application<'a> {
         Reply::Done { revision: 0 }
     }
 
+    fn defined(&self, outcome: Result<(), ErrorKind>) -> Outcome {
+        outcome.map(|()| self.unnumbered()).map_err(Refusal::from)
+    }
+
     /// A deadline by the state machine's time, with the lifetime that the origin meant by its own clock.
     fn deadline(&self, deadline_ms: u64) -> u64 {
         let Some(origin_ms) = self.origin_ms else { return deadline_ms };
@@ -235,7 +251,14 @@ impl<'a> Application<'a> {
         }
     }
 
+    fn index(&mut self, slot: &Slot, old: Option<Version>) {
+        self.indexed.push(Indexed { slot: slot.clone(), old, new: Some(slot.current().to_version()) });
+    }
+
     fn publish(mut self) {
+        if !self.indexed.is_empty() {
+            self.indexes.iter().for_each(|index| index.follow(&self.indexed));
+        }
         if self.changed {
             self.writer.revision = self.revision;
             self.content.published.store(self.revision, Ordering::Release);
@@ -333,6 +356,9 @@ impl<'a> Application<'a> {
                 if let Some(deadline_ms) = item.deadline_ms {
                     self.writer.expiry.insert(&slot, deadline_ms);
                 }
+                if !self.indexes.is_empty() {
+                    self.index(&slot, None);
+                }
                 self.note(ChangeKind::Put, &slot);
             }
         }
@@ -406,6 +432,9 @@ impl<'a> Application<'a> {
         }
         slot.replace(version);
         self.writer.expiry.change(slot, old.deadline_ms(), new_deadline_ms);
+        if !self.indexes.is_empty() {
+            self.index(slot, Some(current.to_version()));
+        }
         self.note(kind, slot);
     }
 
@@ -424,6 +453,9 @@ impl<'a> Application<'a> {
             self.removed.push(slot.clone());
         }
         self.writer.expiry.change(slot, old.deadline_ms(), None);
+        if !self.indexes.is_empty() {
+            self.index(slot, Some(current.to_version()));
+        }
         self.note(kind, slot);
     }
 }
