@@ -19,6 +19,8 @@ mod query;
 mod telemetry;
 #[path = "rust/txn.rs"]
 mod txn;
+#[path = "rust/watch.rs"]
+mod watch;
 #[path = "rust/writes.rs"]
 mod writes;
 
@@ -39,14 +41,13 @@ fn main() {
         ["query"] => query::run(),
         ["txn"] => txn::run(),
         ["index"] => index::run(),
+        ["watch"] => watch::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
-        _ => {
-            panic!(
-                "usage: rust [cluster | failover | telemetry | query | txn | index | reads on|off N | fill|open|pause DIR]"
-            )
-        }
+        _ => panic!(
+            "usage: rust [cluster | failover | telemetry | query | txn | index | watch | reads on|off N | fill|open|pause DIR]"
+        ),
     }
 }
 
@@ -61,6 +62,7 @@ fn run_all() {
     query::run();
     txn::run();
     index::run();
+    watch::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");
     for step in ["fill", "open", "pause"] {

@@ -157,6 +157,8 @@ enum concord_status
   CONCORD_IO = 25,
   // A defect in Concord itself. Please report it.
   CONCORD_INTERNAL = 26,
+  // The changes that were asked for are no longer retained. Begin again with the current state.
+  CONCORD_COMPACTED = 27,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

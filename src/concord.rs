@@ -14,6 +14,7 @@ use crate::raft::{new_identity, recover};
 use crate::service::{
     Answering, Caller, Client, Clock, Cluster, Identification, Indexes, Kv, Query, Status, Tokens, Txn,
 };
+use crate::service::{Watch, WatchOptions, WatchStats};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
@@ -114,6 +115,7 @@ impl Concord {
             fresh_cluster_id: fresh.cluster_id,
             durability: config.durability,
             snapshot_log_bytes: config.snapshot_log_bytes,
+            event_history: config.event_history,
             time: Arc::new(clock.clone()),
             metrics: metrics.clone(),
             cluster: config.cluster.clone(),
@@ -280,6 +282,29 @@ impl Concord {
     /// Begins a transaction: several operations as one change, if what is compared holds.
     pub fn txn(&self) -> Txn<'_> {
         Txn::new(&self.inner.kv)
+    }
+
+    /// Follows the committed changes, in their order; see [`Watch`]. A token needs to read all keys that the selector may pick.
+    ///
+    /// # Errors
+    /// `unauthorized`, `forbidden`, `closed`; `invalid_condition` for what is no selector; `compacted` when the changes from
+    /// where it is to begin are no longer retained; `invalid_config` when this node keeps none.
+    pub fn watch(&self, options: &WatchOptions<'_>) -> Result<Watch> {
+        Watch::begin(&self.inner.kv, options)
+    }
+
+    /// What this node keeps for those who watch.
+    ///
+    /// # Errors
+    /// `unauthorized`, `forbidden`; `cluster_not_ready` for a client, which keeps nothing.
+    pub fn watch_stats(&self) -> Result<WatchStats> {
+        self.inner.caller.check_scope(Need::Read)?;
+        match &self.inner.store.place {
+            Place::Member { node, .. } => Ok(WatchStats::of(node.machine().history().held())),
+            Place::Client { .. } => {
+                Err(Error::new(ErrorKind::ClusterNotReady, "a client keeps no changes; ask a member"))
+            }
+        }
     }
 
     /// What this store knows of itself. Answers after `close` as well, with the state `shutdown`. A client tells what

@@ -89,6 +89,9 @@ error_kinds! {
     Io = 25, "io";
     /// A defect in Concord itself. Please report it.
     Internal = 26, "internal";
+    /// The changes that were asked for are no longer retained; the message and [`Error::oldest_revision`] tell from where
+    /// on they are. Begin again with the current state.
+    Compacted = 27, "compacted";
 }
 
 impl ErrorKind {
@@ -113,6 +116,7 @@ impl ErrorKind {
                 | ErrorKind::Locked
                 | ErrorKind::Io
                 | ErrorKind::Internal
+                | ErrorKind::Compacted
         )
     }
 
@@ -134,13 +138,14 @@ pub struct Error {
     kind: ErrorKind,
     message: Box<str>,
     column: Option<u32>,
+    oldest_revision: Option<u64>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind` with a message for people.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Error {
-        Error { kind, message: message.into().into_boxed_str(), column: None, source: None }
+        Error { kind, message: message.into().into_boxed_str(), column: None, oldest_revision: None, source: None }
     }
 
     /// The same error, remembering what caused it.
@@ -159,6 +164,19 @@ impl Error {
     pub(crate) fn within(mut self, part: &str) -> Error {
         self.message = format!("{part}: {}", self.message).into_boxed_str();
         self
+    }
+
+    /// Changes from `revision` on were asked for, and only those from `oldest` on are retained.
+    pub(crate) fn compacted(revision: u64, oldest: u64) -> Error {
+        let message = format!(
+            "changes from revision {revision} on are no longer retained, the oldest is {oldest}; begin again with the current state"
+        );
+        Error { oldest_revision: Some(oldest), ..Error::new(ErrorKind::Compacted, message) }
+    }
+
+    /// The oldest revision whose changes are retained. `None` unless the kind is [`ErrorKind::Compacted`].
+    pub fn oldest_revision(&self) -> Option<u64> {
+        self.oldest_revision
     }
 
     /// Where in an expression or a pattern the fault is: which character, the first is 1. `None` for what has no place.
@@ -210,6 +228,7 @@ impl From<ErrorKind> for Error {
             ErrorKind::Locked => "another process holds the data directory",
             ErrorKind::Io => "a file operation failed",
             ErrorKind::Internal => "a defect in Concord; please report it",
+            ErrorKind::Compacted => "these changes are no longer retained; begin again with the current state",
         };
         Error::new(kind, message)
     }

@@ -38,9 +38,12 @@ mod telemetry;
 pub use concord::Concord;
 pub use config::{API_PORT_DEFAULT, HttpConfig, HttpTlsConfig, PROMETHEUS_PORT_DEFAULT};
 pub use config::{ClientConfig, ClusterConfig, Multicast, PORT_DEFAULT, Secret, TlsConfig};
-pub use config::{Compression, CompressionAlgorithm, Config, Durability, parse_consistency, parse_durability};
+pub use config::{
+    Compression, CompressionAlgorithm, Config, Durability, EventHistory, parse_consistency, parse_durability,
+};
 pub use config::{SettingRow, Settings, Source};
 pub use encoding::{CompressionStats, check_value, compression_stats, tags};
+pub use encoding::{decode_notices, encode_notices, notice_to_json};
 pub use encoding::{decode_value, encode_value, encode_value_into, value_from_json, value_to_json};
 pub use error::{Error, ErrorKind, Result};
 pub use expression::{check_expression, expression_holds};
@@ -48,14 +51,15 @@ pub use http::Serving;
 pub use model::{
     Compare, Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
 };
+pub use model::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use model::{Selector, Step, StepReply, Transaction, TransactionReply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
 pub use service::{IndexInfo, IndexPage, IndexRange, Indexes};
 pub use service::{Page, PageOptions, Pages, Pair, Query};
+pub use service::{Watch, WatchOptions, WatchStart, WatchStats};
 pub use service::{decode_transaction, encode_transaction_reply, transaction_reply_to_json};
-pub use state_machine::{Change, ChangeKind, Changes, FeedItem};
 
 /// The Rust of the README's quick start compiles.
 #[cfg(doctest)]

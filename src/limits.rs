@@ -151,6 +151,15 @@ pub const REQUESTS_RUNNING_MAX: usize = 1024;
 /// Most bytes of one connection's running requests. Beyond it: the next one is not read yet.
 pub const REQUEST_BYTES_RUNNING_MAX: usize = 64 * 1024 * 1024;
 
+/// Most watches of clients that a member holds at once, each until there is something to tell. Beyond it: `cluster_not_ready`.
+pub const WATCH_POLLS_MAX: usize = 4096;
+
+/// Most changes that a member tells a client at once. Beyond it: the rest comes with the next question.
+pub const WATCH_ITEMS_MAX: usize = 4096;
+
+/// Longest time that a member holds a question for changes. Beyond it: the answer is that there are none.
+pub const WATCH_WAIT_MS_MAX: u64 = 60_000;
+
 /// Longest datagram of discovery, below every usual MTU. Beyond it: dropped and counted.
 pub const DATAGRAM_BYTES_MAX: usize = 1_400;
 

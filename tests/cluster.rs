@@ -24,6 +24,8 @@ mod network;
 mod process;
 #[path = "cluster/strangers.rs"]
 mod strangers;
+#[path = "cluster/watching.rs"]
+mod watching;
 
 use std::time::{Duration, Instant};
 

@@ -28,3 +28,5 @@ mod tokens;
 mod txn;
 #[path = "cluster/until.rs"]
 mod until;
+#[path = "http/watch.rs"]
+mod watch;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use concord_kv::{
     ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, NewToken, NodeState,
-    PageOptions, PutOptions, ReadOptions, Scopes, Selector, Value,
+    Notice, PageOptions, Position, PutOptions, ReadOptions, Scopes, Selector, Value, Watch, WatchOptions, WatchStart,
 };
 use until::until;
 
@@ -137,10 +137,39 @@ fn a_member_that_was_away_while_snapshots_were_made_catches_up() {
             (status.raft.snapshot_index > 150 && status.log_bytes < 8_000_000).then_some(())
         });
         nodes.push(trio.open(away));
+        let beginning = WatchOptions { start: WatchStart::From(Position::before(1)), ..WatchOptions::default() };
+        let mut watch = nodes[2].watch(&beginning).unwrap();
         nodes[2].cluster().wait_ready(20_000).unwrap();
         converge(&nodes);
         assert_eq!(nodes[2].kv().get("last").unwrap(), Some("one".into()));
+        watched_over_a_snapshot(&trio, &nodes, &mut watch, &beginning);
     }
+}
+
+/// Whoever watched the member that took over a snapshot is told what it has missed. Clients miss nothing as long as another
+/// member still has it.
+fn watched_over_a_snapshot(trio: &Trio, nodes: &[Concord], watch: &mut Watch, beginning: &WatchOptions<'_>) {
+    let Some(Notice::Gap { from_revision: 1, resume_revision }) = watch.next_within(Duration::from_secs(20)).unwrap()
+    else {
+        panic!("a snapshot has no changes")
+    };
+    let error = nodes[2].watch(beginning).err().unwrap();
+    assert_eq!((error.kind(), error.oldest_revision()), (ErrorKind::Compacted, Some(resume_revision)));
+    nodes[0].kv().put("end", 1).wait().unwrap();
+    let end = nodes[0].kv().get_record("end").unwrap().unwrap().revision;
+    let follow = |watch: &mut Watch, mut next: u64| {
+        while next <= end {
+            for notice in watch.take_within(1_000, Duration::from_secs(20)).unwrap() {
+                let Notice::Event(event) = notice else { panic!("{notice:?}") };
+                assert_eq!(event.revision, next);
+                next += 1;
+            }
+        }
+    };
+    follow(watch, resume_revision);
+    // Each begins with another member.
+    let client = trio.client();
+    (0..3).for_each(|_| follow(&mut client.watch(beginning).unwrap(), 1));
 }
 
 /// Bytes that no compression makes smaller, told apart by a number.

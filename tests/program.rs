@@ -15,6 +15,8 @@ mod shell;
 mod transfer;
 #[path = "program/txn.rs"]
 mod txn;
+#[path = "program/watch.rs"]
+mod watch;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ChangeKind, Compress, Concord, Condition, Config, ErrorKind, FeedItem, Guard, NewToken, PageOptions, Pattern,
-    PatternFlags, PutOptions, ReadOptions, Scopes, Selector, Value, Write, check_expression,
+    Compress, Concord, Condition, Config, ErrorKind, EventKind, Guard, NewToken, Notice, PageOptions, Pattern,
+    PatternFlags, PutOptions, ReadOptions, Scopes, Selector, Value, WatchOptions, Write, check_expression,
 };
 
 fn map(entries: &[(&str, Value)]) -> Value {
@@ -103,17 +103,17 @@ fn removing_is_one_durable_change_that_is_told_as_deletes() {
     for n in 0..1_000 {
         db.kv().put(format!("n:{n:04}"), n).wait().unwrap();
     }
-    let mut changes = db.kv().changes(2_000).unwrap();
+    let mut watch = db.watch(&WatchOptions::default()).unwrap();
     let even = Selector { filter: Some("value in [0, 2, 4] or ends_with(key, \"6\") or ends_with(key, \"8\")"), ..ALL };
     assert_eq!(db.query().delete_where(&even, None).unwrap(), 203);
     let mut revisions = BTreeSet::new();
     for _ in 0..203 {
-        let Some(FeedItem::Change(change)) = changes.next_within(Duration::from_secs(5)) else { panic!("a change") };
-        assert_eq!(change.kind(), ChangeKind::Delete);
-        revisions.insert(change.revision());
+        let Some(Notice::Event(event)) = watch.next_within(Duration::from_secs(5)).unwrap() else { panic!("a change") };
+        assert_eq!(event.kind, EventKind::Delete);
+        revisions.insert(event.revision);
     }
     assert_eq!(revisions.len(), 1);
-    assert!(changes.next_within(Duration::ZERO).is_none());
+    assert_eq!(watch.next_within(Duration::ZERO).unwrap(), None);
     let digest = db.digest().unwrap();
     db.close().unwrap();
     let db = Concord::open(Config::at(dir.path())).unwrap();

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ChangeKind, Compress, Compression, Concord, Condition, Config, Consistency, Durability, ErrorKind, FeedItem, Guard,
-    NodeState, PutOptions, ReadOptions, Reply, Value, Write, decode_value, encode_value, limits,
+    Compress, Compression, Concord, Condition, Config, Consistency, Durability, ErrorKind, EventKind, Guard, NodeState,
+    Notice, PutOptions, ReadOptions, Reply, Value, WatchOptions, Write, decode_value, encode_value, limits,
 };
 
 fn everything(db: &Concord) -> BTreeMap<Vec<u8>, Value> {
@@ -201,7 +201,7 @@ fn a_view_stays_as_it_was_while_writes_go_on() {
 #[test]
 fn an_expired_record_is_gone_at_once_and_for_good() {
     let db = Concord::open(Config { expiry_interval_ms: 10, ..Config::default() }).unwrap();
-    let mut changes = db.kv().changes(100).unwrap();
+    let mut watch = db.watch(&WatchOptions::default()).unwrap();
     let short = PutOptions { ttl: Some(Duration::from_millis(60)), ..PutOptions::default() };
     db.kv().put_with("session", "alive", &short).wait().unwrap();
     assert!(db.kv().get("session").unwrap().is_some());
@@ -215,12 +215,12 @@ fn an_expired_record_is_gone_at_once_and_for_good() {
     // The removal itself comes through the log, as a change of its own kind.
     let mut kinds = Vec::new();
     while kinds.len() < 2 {
-        match changes.next_within(Duration::from_secs(10)) {
-            Some(FeedItem::Change(change)) => kinds.push(change.kind()),
-            other => panic!("no change came: {}", other.is_some()),
+        match watch.next_within(Duration::from_secs(10)).unwrap() {
+            Some(Notice::Event(event)) => kinds.push(event.kind),
+            other => panic!("no change came: {other:?}"),
         }
     }
-    assert_eq!(kinds, [ChangeKind::Put, ChangeKind::Expire]);
+    assert_eq!(kinds, [EventKind::Put, EventKind::Expire]);
     assert_eq!(db.status().unwrap().size, 0);
 }
 

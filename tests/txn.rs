@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ClientConfig, Compare, Compress, Concord, Condition, Config, ErrorKind, FeedItem, Guard, NewToken, Record, Reply,
-    Scopes, Step, StepReply, Transaction, TransactionReply, Value, Write, decode_transaction, decode_value,
-    encode_transaction_reply, encode_value, limits, transaction_reply_to_json, value_from_json,
+    ClientConfig, Compare, Compress, Concord, Condition, Config, ErrorKind, Guard, NewToken, Notice, Record, Reply,
+    Scopes, Step, StepReply, Transaction, TransactionReply, Value, WatchOptions, Write, decode_transaction,
+    decode_value, encode_transaction_reply, encode_value, limits, transaction_reply_to_json, value_from_json,
 };
 
 fn store() -> Concord {
@@ -230,13 +230,15 @@ fn a_name_makes_it_happen_once_also_after_a_restart() {
 #[test]
 fn all_changes_come_to_followers_with_one_revision() {
     let db = store();
-    let mut changes = db.kv().changes(10).unwrap();
+    let mut watch = db.watch(&WatchOptions::default()).unwrap();
     let reply = db.txn().put("a", 1).increment("b", 1).delete("a?").commit().wait().unwrap();
     for key in [&b"a"[..], b"b"] {
-        let Some(FeedItem::Change(change)) = changes.next_within(Duration::from_secs(5)) else { panic!("no change") };
-        assert_eq!((change.key(), change.revision()), (key, reply.revision));
+        let Some(Notice::Event(event)) = watch.next_within(Duration::from_secs(5)).unwrap() else {
+            panic!("no change")
+        };
+        assert_eq!((&event.key[..], event.revision), (key, reply.revision));
     }
-    assert!(changes.next_within(Duration::ZERO).is_none());
+    assert!(!matches!(watch.next_within(Duration::ZERO).unwrap(), Some(Notice::Event(_))));
 }
 
 #[test]

@@ -77,6 +77,7 @@ defmodule Concord do
           | :batch_too_large
           | :closed
           | :cluster_not_ready
+          | :compacted
           | :condition_failed
           | :conflicting_conditions
           | :corrupt

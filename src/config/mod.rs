@@ -73,6 +73,22 @@ impl Default for Compression {
     }
 }
 
+/// How many of the newest changes every node keeps for those who watch, see [`Concord::watch`](crate::Concord::watch). They are
+/// kept once, in memory, whoever watches or not: a watcher may come later, or from a member that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventHistory {
+    /// Changes of one key each, up to 100,000,000; 0 keeps none, and nobody can watch. Default: 131,072.
+    pub events_max: usize,
+    /// Bytes of memory for them (65,536 to 1 GiB): their keys, values and previous values. Default: 32 MiB.
+    pub bytes_max: usize,
+}
+
+impl Default for EventHistory {
+    fn default() -> EventHistory {
+        EventHistory { events_max: 131_072, bytes_max: 32 * 1024 * 1024 }
+    }
+}
+
 /// Every option of a store. `Config::default()` is a store in memory; give it a `data_dir` and it is durable.
 ///
 /// ```
@@ -98,6 +114,8 @@ pub struct Config {
     /// The log is compacted by a snapshot when it has grown by this many bytes since the last one
     /// (at least 1 MiB). Default: 64 MiB.
     pub snapshot_log_bytes: u64,
+    /// How many changes are kept for those who watch.
+    pub event_history: EventHistory,
     /// What makes this store a member of a cluster. Default: `None`, a store of one node, alone.
     pub cluster: Option<ClusterConfig>,
     /// Whether every verb of every face needs a token. Default: false.
@@ -126,6 +144,7 @@ impl Default for Config {
             value_bytes_max: limits::VALUE_BYTES_MAX_DEFAULT,
             expiry_interval_ms: 1_000,
             snapshot_log_bytes: 64 * 1024 * 1024,
+            event_history: EventHistory::default(),
             cluster: None,
             auth_enabled: false,
             local_socket: true,
@@ -145,7 +164,7 @@ impl Config {
 
     /// Takes the environment's `CONCORD_*` variables as defaults: what this configuration has
     /// set already is kept. Known here: `CONCORD_DATA_DIR`, `CONCORD_DURABILITY` (`always`, `memory`
-    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_AUTH_ENABLED`, `CONCORD_LOCAL_SOCKET`; of HTTP
+    /// or a number of milliseconds), `CONCORD_READ_CONSISTENCY`, `CONCORD_EVENT_HISTORY`, `CONCORD_AUTH_ENABLED`, `CONCORD_LOCAL_SOCKET`; of HTTP
     /// `CONCORD_API_PORT`, `CONCORD_API_IP`, `CONCORD_PROMETHEUS_PORT`, `CONCORD_API_TLS_CERTIFICATE`,
     /// `CONCORD_API_TLS_PRIVATE_KEY`; of metrics `CONCORD_TELEMETRY_ENABLED`, `CONCORD_HOT_KEYS`, `CONCORD_METRICS_KEYS`;
     /// and, of a cluster, `CONCORD_LISTEN` (without
@@ -167,6 +186,13 @@ impl Config {
         let level_is_unset = self.default_read_consistency == unset.default_read_consistency;
         if let (true, Some(text)) = (level_is_unset, variable("CONCORD_READ_CONSISTENCY")) {
             self.default_read_consistency = parse_consistency(&text)?;
+        }
+        let history_is_unset = self.event_history == unset.event_history;
+        if let (true, Some(text)) =
+            (history_is_unset, variable("CONCORD_EVENT_HISTORY").filter(|text| !text.is_empty()))
+        {
+            let number = text.parse().map_err(|_| invalid(format!("CONCORD_EVENT_HISTORY is a number, not `{text}`")));
+            self.event_history.events_max = number?;
         }
         match &mut self.cluster {
             None => self.cluster = ClusterConfig::from_variables(&variable)?,
@@ -213,6 +239,11 @@ impl Config {
             ),
             ((10..=3_600_000).contains(&self.expiry_interval_ms), "expiry_interval_ms is 10 to 3600000"),
             (self.snapshot_log_bytes >= 1024 * 1024, "snapshot_log_bytes is at least 1048576"),
+            (self.event_history.events_max <= 100_000_000, "event_history.events_max is 0 to 100000000"),
+            (
+                (64 * 1024..=1024 * 1024 * 1024).contains(&self.event_history.bytes_max),
+                "event_history.bytes_max is 65536 to 1073741824",
+            ),
         ];
         checks.into_iter().try_for_each(|(holds, message)| if holds { Ok(()) } else { Err(invalid(message)) })?;
         self.http.validate(self.auth_enabled)?;

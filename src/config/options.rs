@@ -155,6 +155,18 @@ pub(super) static OPTIONS: &[Setting] = &[
         |c, given| set!(c.compression.level, given.number()?),
     ),
     plain(
+        "event_history.events_max",
+        Some("CONCORD_EVENT_HISTORY"),
+        |c| Some(c.event_history.events_max.to_string()),
+        |c, given| set!(c.event_history.events_max, given.number()?),
+    ),
+    plain(
+        "event_history.bytes_max",
+        None,
+        |c| Some(c.event_history.bytes_max.to_string()),
+        |c, given| set!(c.event_history.bytes_max, given.number()?),
+    ),
+    plain(
         "cluster.listen",
         Some("CONCORD_LISTEN"),
         |c| Some(quoted(&shown(c)?.listen)),

@@ -8,6 +8,7 @@ mod cbor;
 mod check;
 pub(crate) mod command;
 mod compare;
+pub(crate) mod event;
 mod integer;
 pub(crate) mod item;
 mod json;
@@ -19,6 +20,7 @@ pub(crate) mod wire;
 
 pub use check::check_value;
 pub(crate) use compare::equal_by_worth;
+pub use event::{decode_notices, encode_notices, notice_to_json};
 pub(crate) use integer::{INTEGER_BYTES_MAX, Integer, encode_integer, integer_of};
 pub use json::{value_from_json, value_to_json};
 pub use stored::{CompressionStats, compression_stats};

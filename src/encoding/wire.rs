@@ -86,6 +86,11 @@ impl<'a> WireReader<'a> {
         Ok(u128::from_le_bytes(*bytes))
     }
 
+    /// All that is left.
+    pub(crate) fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The next byte, which stays.
     pub(crate) fn peek(&self) -> Option<u8> {
         self.rest.first().copied()

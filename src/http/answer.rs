@@ -56,6 +56,10 @@ pub(super) struct ErrorDetails {
     /// both a `CONFLICT` here.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
+    /// Of `COMPACTED`: the oldest revision whose changes are retained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    oldest_revision: Option<u64>,
 }
 
 /// Why a request gets no data. The request's id is added on its way out.
@@ -65,16 +69,22 @@ pub(super) struct Fault {
     code: &'static str,
     kind: Option<ErrorKind>,
     message: Cow<'static, str>,
+    oldest_revision: Option<u64>,
 }
 
 impl Fault {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Fault {
-        Fault { status, code, kind: None, message: message.into() }
+        Fault { status, code, kind: None, message: message.into(), oldest_revision: None }
     }
 
     /// A request that is not of the form that the documentation tells.
     pub(super) fn request(message: impl Into<Cow<'static, str>>) -> Fault {
         Fault::new(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)
+    }
+
+    /// For people.
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     /// The whole answer.
@@ -84,6 +94,7 @@ impl Fault {
             message: self.message.into_owned(),
             request_id: request_id.to_owned(),
             kind: self.kind.map(|kind| kind.name().to_owned()),
+            oldest_revision: self.oldest_revision,
         };
         // Text and names only: this is always JSON.
         let body = serde_json::to_vec(&ErrorEnvelope { status: Bad::Error, error }).unwrap_or_default();
@@ -133,6 +144,7 @@ fn in_http(kind: ErrorKind) -> (StatusCode, &'static str) {
         ErrorKind::Locked => (StatusCode::SERVICE_UNAVAILABLE, "CLUSTER_UNAVAILABLE"),
         ErrorKind::Io => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
         ErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+        ErrorKind::Compacted => (StatusCode::GONE, "COMPACTED"),
     }
 }
 
@@ -150,7 +162,7 @@ impl From<Error> for Fault {
             }
             _ => error.message().to_owned().into(),
         };
-        Fault { status, code, kind: Some(kind), message }
+        Fault { status, code, kind: Some(kind), message, oldest_revision: error.oldest_revision() }
     }
 }
 

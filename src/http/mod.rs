@@ -37,6 +37,13 @@ pub struct Serving {
     address: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     server: Server,
+    app: Arc<App>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.app.stops.send_replace(true);
+    }
 }
 
 impl Serving {
@@ -71,6 +78,7 @@ impl Serving {
             budget: Budget::new(HTTP_BYTES_RUNNING_MAX),
             body_bytes_max: http.body_bytes_max,
             openapi,
+            stops: tokio::sync::watch::Sender::new(false),
         });
         let open = |tls: &crate::config::HttpTlsConfig| {
             ServerTls::open(tls.certificate.clone(), tls.private_key.clone()).map(Arc::new)
@@ -89,6 +97,7 @@ impl Serving {
             address: api.as_ref().map(|listener| listener.address),
             metrics_address: metrics.as_ref().map(|listener| listener.address),
             server: Server::start(api.into_iter().chain(metrics).collect())?,
+            app,
         }))
     }
 
@@ -102,9 +111,10 @@ impl Serving {
         self.metrics_address
     }
 
-    /// Stops accepting, lets requests that are under way end within a few seconds, then stops. Blocks for that. Close
-    /// this before the store: requests that are still under way get an answer then.
+    /// Stops accepting, ends streams of changes, lets other requests that are under way end within a few seconds, then stops.
+    /// Blocks for that. Close this before the store: requests that are still under way get an answer then.
     pub fn close(&self) {
+        self.app.stops.send_replace(true);
         self.server.stop();
     }
 }

@@ -2,6 +2,7 @@
 
 mod command;
 mod condition;
+mod event;
 mod options;
 mod record;
 mod reply;
@@ -12,6 +13,7 @@ mod value;
 
 pub(crate) use command::{Command, NewTokenItem, Operation, PutItem, StepItem, TransactionItem};
 pub use condition::Condition;
+pub use event::{Event, EventKind, EventKinds, EventView, Notice, Position};
 pub use options::{Compress, Consistency, ReadOptions, Write};
 pub use record::{Record, RecordView};
 pub use reply::Reply;

@@ -19,7 +19,7 @@ use super::runner::{Built, Runner};
 use super::seeded::seeded;
 use super::status::{Member, MemberRole, NodeState, RaftStatus};
 use super::types::Types;
-use crate::config::{ClusterConfig, Durability};
+use crate::config::{ClusterConfig, Durability, EventHistory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency};
 use crate::net::{Attempts, Service, Sockets};
@@ -67,6 +67,7 @@ pub(crate) struct NodeOptions {
     pub fresh_cluster_id: u128,
     pub durability: Durability,
     pub snapshot_log_bytes: u64,
+    pub event_history: EventHistory,
     pub time: Arc<dyn Time>,
     /// What the node records of itself.
     pub metrics: Arc<Metrics>,

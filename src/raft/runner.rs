@@ -76,7 +76,7 @@ impl Runner {
         let core = Core::new(CoreParts {
             node_id,
             name: cluster.and_then(|cluster| cluster.name.clone()),
-            machine: StateMachine::new(),
+            machine: StateMachine::keeping(options.event_history),
             lease,
             time: options.time.clone(),
             metrics: options.metrics.clone(),
@@ -126,6 +126,7 @@ impl Runner {
             let _ = self.core.ended_by.set((error.kind(), error.message().to_owned()));
         }
         self.core.closed.store(true, Ordering::Relaxed);
+        self.core.machine.history().close();
         self.core.serves_locally.store(false, Ordering::Release);
         self.core.readiness.set(false);
         self.core.lease.drop_leadership();

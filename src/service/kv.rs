@@ -16,7 +16,7 @@ use crate::model::{Command, Compress, Condition, Consistency, Operation, PutItem
 use crate::model::{ReadOptions, RecordView, Reply, Scopes, Write};
 use crate::raft::{Done, Freshness, Node};
 use crate::service::client::Client;
-use crate::state_machine::{Changes, Need};
+use crate::state_machine::Need;
 use crate::telemetry::{Ending, Metrics, Verb};
 
 /// Where the data is.
@@ -335,29 +335,6 @@ impl Kv {
             Ok(ready) => self.caller.check_valid().and(ready),
             Err(_) if node.is_closed() => Err(ErrorKind::Closed.into()),
             Err(_) => Err(ErrorKind::Timeout.into()),
-        }
-    }
-
-    /// All changes committed from now on, in order, each exactly once. `capacity` is how many may wait for
-    /// the reader; beyond that it is told of a gap and must read the present again. Writers never wait. A token that
-    /// reaches only some keys gets none. They end with the token, see [`Changes::has_ended`].
-    ///
-    /// # Errors
-    /// `cluster_not_ready` for a client: only members have the changes.
-    pub fn changes(&self, capacity: usize) -> Result<Changes> {
-        self.caller.check_read_all()?;
-        match &self.backend {
-            Backend::Node(node) => {
-                let changes = node.machine().changes(capacity);
-                let caller = self.caller.clone();
-                Ok(match caller {
-                    Caller::Trusted => changes,
-                    caller => changes.only_while(move || caller.check_valid().is_ok()),
-                })
-            }
-            Backend::Client(_) => {
-                Err(Error::new(ErrorKind::ClusterNotReady, "a client has no changes; open a member to follow them"))
-            }
         }
     }
 

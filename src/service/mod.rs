@@ -15,6 +15,7 @@ mod tokens;
 mod transaction;
 mod verbs;
 mod view;
+mod watch;
 
 pub(crate) use auth::{Caller, Identification, note_token_uses};
 pub(crate) use client::{Answering, Client};
@@ -32,3 +33,4 @@ pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use transaction::{Txn, decode_transaction, encode_transaction_reply, transaction_reply_to_json};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;
+pub use watch::{Watch, WatchOptions, WatchStart, WatchStats};

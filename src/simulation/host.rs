@@ -133,8 +133,9 @@ impl Host {
     fn stop(&mut self, files: MemFiles) {
         // Whatever the end of the process still wants to write, it is too late.
         self.files.crash_at_operation(0);
-        self.files = files;
         self.paused_at_ms = None;
         self.runtime = None;
+        let old = std::mem::replace(&mut self.files, files);
+        assert_eq!(old.holders(), 1, "a process has ended and left something in memory that nobody will free");
     }
 }

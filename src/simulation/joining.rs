@@ -9,23 +9,6 @@ const SEEDS: u64 = 20;
 const NEWCOMER: usize = 3;
 const PATIENCE_MS: u64 = 10_000;
 
-/// Runs until this holds.
-fn run_while(world: &mut World, what: &str, waits: impl Fn(&World) -> bool) {
-    let give_up_ms = world.now_ms + PATIENCE_MS;
-    while waits(world) {
-        if world.now_ms >= give_up_ms {
-            let statuses = (0..=NEWCOMER).filter_map(|number| Some(world.member(number)?.node.status()));
-            panic!("not in time: {what}: {:#?}", statuses.collect::<Vec<_>>());
-        }
-        world.tick().unwrap();
-    }
-}
-
-fn leader(world: &World) -> Option<usize> {
-    let leads = |number: &usize| world.member(*number).is_some_and(|member| member.node.is_leader());
-    (0..NEWCOMER).find(leads)
-}
-
 /// Whether this member counts the newcomer among the members.
 fn knows_newcomer(world: &World, number: usize) -> bool {
     let node_id = world.places[NEWCOMER].node_id;
@@ -37,8 +20,8 @@ fn knows_newcomer(world: &World, number: usize) -> bool {
 /// heard of the newcomer. Tells whether it came to that: the others may be quicker.
 fn is_taken_in_for_nothing(world: &mut World) -> bool {
     world.run_until(1_000).unwrap();
-    run_while(world, "somebody leads", |world| leader(world).is_none());
-    let Some(first) = leader(world) else { return false };
+    world.run_while("somebody leads", PATIENCE_MS, |world| world.leader().is_none());
+    let Some(first) = world.leader() else { return false };
     let others: Vec<usize> = (0..NEWCOMER).filter(|other| *other != first).collect();
     for other in &others {
         for (from, to) in [(first, *other), (*other, first)] {
@@ -59,7 +42,7 @@ fn is_taken_in_for_nothing(world: &mut World) -> bool {
     }
     world.lose_power(first);
     world.lose_power(NEWCOMER);
-    run_while(world, "another one leads", |world| leader(world).is_none());
+    world.run_while("another one leads", PATIENCE_MS, |world| world.leader().is_none());
     others.iter().all(|other| !knows_newcomer(world, *other))
 }
 
@@ -71,8 +54,8 @@ fn who_was_taken_in_by_a_leader_that_fell_asks_again() {
         let mut world = World::new(seed, 3, Planted::Nothing);
         let is_met = is_taken_in_for_nothing(&mut world);
         mend(&mut world);
-        run_while(&mut world, "the newcomer is a member", |world| {
-            leader(world).is_none_or(|leader| !knows_newcomer(world, leader))
+        world.run_while("the newcomer is a member", PATIENCE_MS, |world| {
+            world.leader().is_none_or(|leader| !knows_newcomer(world, leader))
         });
         verdict::judge(&mut world).unwrap_or_else(|failure| panic!("SEED={seed}: {failure}"));
         met += u64::from(is_met);

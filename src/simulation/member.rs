@@ -77,6 +77,7 @@ impl Member {
             fresh_cluster_id: u128::from(options.seed) << 1 | 1,
             durability: Durability::Always,
             snapshot_log_bytes: SNAPSHOT_LOG_BYTES,
+            event_history: Default::default(),
             time: Arc::new(clock.clone()),
             metrics: Arc::default(),
             cluster: Some(cluster_config(&options)),

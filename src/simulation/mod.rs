@@ -10,6 +10,7 @@
 //! | `churn` | tokens that come and go |
 //! | `nemesis` | what goes wrong, and when |
 //! | `joining` | a member that was taken in by an entry that nobody else has |
+//! | `sending` | a snapshot whose sender never hears of it |
 //! | `verdict` | what must be true at the end |
 //! | `planted` | bugs made on purpose, which the rest must find |
 //!
@@ -28,6 +29,7 @@ mod member;
 mod nemesis;
 mod network;
 mod planted;
+mod sending;
 mod stream;
 mod transactions;
 mod verdict;

@@ -177,6 +177,25 @@ impl World {
         Ok(())
     }
 
+    /// Runs until this holds no more; panics when that takes too long.
+    pub(super) fn run_while(&mut self, what: &str, patience_ms: u64, waits: impl Fn(&World) -> bool) {
+        let give_up_ms = self.now_ms + patience_ms;
+        while waits(self) {
+            if self.now_ms >= give_up_ms {
+                let members = (0..self.places.len()).filter_map(|number| self.member(number));
+                let statuses: Vec<_> = members.map(|member| member.node.status()).collect();
+                panic!("not in time: {what}: {statuses:#?}");
+            }
+            self.tick().unwrap();
+        }
+    }
+
+    /// Who leads, as he says himself.
+    pub(super) fn leader(&self) -> Option<usize> {
+        let leads = |number: &usize| self.member(*number).is_some_and(|member| member.node.is_leader());
+        (0..self.places.len()).find(leads)
+    }
+
     /// What must hold at every moment.
     fn look(&mut self) -> Result<(), String> {
         for number in 0..self.places.len() {

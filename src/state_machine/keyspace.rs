@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use papaya::HashSet;
 
 use super::expiry::ExpiryIndex;
-use super::feed::{Changes, Feed};
+use super::history::{Cursor, History, Recorder};
 use super::indexes::Indexes;
 #[cfg(test)]
 use super::sabotage::Sabotage;
@@ -17,9 +17,10 @@ use super::sessions::{Receipts, Sessions};
 use super::slot::{Slot, VersionRef};
 use super::tokens::Tokens;
 use super::versions::Versions;
+use crate::config::EventHistory;
 use crate::encoding::stored;
 use crate::error::{ErrorKind, Result};
-use crate::model::{RecordView, TokenId};
+use crate::model::{Position, RecordView, TokenId};
 
 /// What a record costs beside its key and value: slot, version, index entries (measured).
 const RECORD_OVERHEAD_BYTES: u64 = 128;
@@ -28,7 +29,7 @@ const RECORD_OVERHEAD_BYTES: u64 = 128;
 #[derive(Clone)]
 pub(crate) struct StateMachine {
     content: Arc<ArcSwap<Content>>,
-    pub(super) feed: Arc<Feed>,
+    history: Arc<History>,
     /// Outlives the content that a snapshot replaces; see [`Tokens`].
     tokens: Arc<Tokens>,
     /// How many records were removed because their time was over.
@@ -60,13 +61,19 @@ pub(super) struct Writer {
     pub(super) versions: Versions,
     pub(super) sessions: Sessions,
     pub(super) receipts: Receipts,
+    pub(super) recorder: Recorder,
 }
 
 impl StateMachine {
     pub(crate) fn new() -> StateMachine {
+        StateMachine::keeping(EventHistory::default())
+    }
+
+    /// An empty one that keeps so much of its changes.
+    pub(crate) fn keeping(retention: EventHistory) -> StateMachine {
         StateMachine {
             content: Arc::new(ArcSwap::from_pointee(Content::new())),
-            feed: Arc::default(),
+            history: Arc::new(History::new(retention)),
             tokens: Arc::default(),
             expired: Arc::default(),
             #[cfg(test)]
@@ -82,10 +89,11 @@ impl StateMachine {
         self.content.load_full()
     }
 
-    /// Readers see the old content or the new one; subscribers are told that they missed what is between.
+    /// Readers see the old content or the new one; those who watch are told that they missed what is between.
     pub(super) fn replace_content(&self, content: Content) {
-        let old = self.content.swap(Arc::new(content));
-        self.feed.publish_gap(old.published.load(Ordering::Acquire) + 1);
+        let revision = content.published.load(Ordering::Acquire);
+        self.content.store(Arc::new(content));
+        self.history.begin_behind(revision);
     }
 
     /// The valid tokens. Only commands change them.
@@ -104,9 +112,14 @@ impl StateMachine {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// All committed changes from now on.
-    pub(crate) fn changes(&self, capacity: usize) -> Changes {
-        self.feed.subscribe(capacity)
+    /// The newest changes.
+    pub(crate) fn history(&self) -> &Arc<History> {
+        &self.history
+    }
+
+    /// Looks at changes from this place on; `None` is the present.
+    pub(crate) fn cursor(&self, position: Option<Position>) -> Cursor {
+        self.history.cursor(position)
     }
 
     /// Reads one record without lock, queue or copy. `now_ms` is asked only when the record has a deadline.

@@ -22,7 +22,7 @@
 mod apply;
 mod digest;
 mod expiry;
-mod feed;
+mod history;
 mod indexes;
 mod keyspace;
 mod select;
@@ -33,7 +33,7 @@ mod tokens;
 mod versions;
 mod view;
 
-pub use feed::{Change, ChangeKind, Changes, FeedItem};
+pub(crate) use history::{Cursor, Held, Looked};
 pub(crate) use indexes::{Index, IndexReader, TermRange};
 pub(crate) use keyspace::StateMachine;
 pub(crate) use select::{Effort, Walk};
@@ -45,7 +45,7 @@ pub use view::View;
 #[cfg(test)]
 mod damage_test;
 #[cfg(test)]
-mod feed_test;
+mod history_test;
 #[cfg(test)]
 mod model_test;
 #[cfg(test)]

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::model_test::{Random, copy_by_snapshot};
-use super::{ChangeKind, Effort, FeedItem, StateMachine, Walk};
+use super::{Effort, Looked, StateMachine, Walk};
 use crate::encoding::batch::{put_batch_header, stamp_batch};
 use crate::encoding::command::put_command;
 use crate::encoding::{encode_value, stored};
 use crate::error::ErrorKind;
 use crate::expression::{Selection, Strictness};
-use crate::model::{Command, Compress, Condition, Operation, Pattern, PatternFlags, PutItem, Reply, Selector, Value};
+use crate::model::{
+    Command, Compress, Condition, EventKind, Operation, Pattern, PatternFlags, PutItem, Reply, Selector, Value,
+};
 
 const CASES: usize = 110_000;
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -240,7 +242,7 @@ fn filled(keys: &[(&str, Option<u64>)]) -> StateMachine {
 #[test]
 fn delete_where_is_one_change_that_subscribers_and_views_see_as_deletes() {
     let machine = filled(&[("t:1", None), ("t:2", Some(NOW_MS + 5)), ("t:3", None), ("u", None)]);
-    let mut changes = machine.changes(10);
+    let mut changes = machine.cursor(None);
     let before = machine.view(NOW_MS);
     let temporary = Selector { prefix: Some(b"t:"), ..Selector::default() };
     let [Ok(Reply::Integer { value: 2, revision })] =
@@ -248,11 +250,13 @@ fn delete_where_is_one_change_that_subscribers_and_views_see_as_deletes() {
     else {
         panic!("two of them were there")
     };
-    for key in ["t:1", "t:3"] {
-        let Some(FeedItem::Change(change)) = changes.next_within(std::time::Duration::ZERO) else { panic!("a change") };
-        assert_eq!((change.kind(), change.revision(), change.key()), (ChangeKind::Delete, revision, key.as_bytes()));
-    }
-    assert!(changes.next_within(std::time::Duration::ZERO).is_none());
+    let mut told = Vec::new();
+    let looked = changes.look(usize::MAX, None, |event| {
+        told.push((event.kind, event.revision, event.key.to_vec()));
+        ControlFlow::Continue(())
+    });
+    let expected = ["t:1", "t:3"].map(|key| (EventKind::Delete, revision, key.as_bytes().to_vec()));
+    assert_eq!((told, looked.unwrap()), (expected.to_vec(), Looked::AtEnd));
     assert!(
         before.get(b"t:1", |_| ()).unwrap().is_some() && machine.view(NOW_MS).get(b"t:1", |_| ()).unwrap().is_none()
     );

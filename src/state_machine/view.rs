@@ -52,7 +52,7 @@ impl View {
     }
 
     /// The time by which records have expired in it.
-    pub(super) fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.now_ms
     }
 

@@ -133,6 +133,11 @@ impl Drop for MemLock {
 }
 
 impl MemFiles {
+    /// How many hold these files: clones, open files, locks.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.disk)
+    }
+
     fn disk(&self) -> MutexGuard<'_, Disk> {
         self.disk.lock().unwrap()
     }

@@ -44,6 +44,7 @@ verbs! {
     DeleteWhere = "delete_where";
     Txn = "txn";
     Index = "index";
+    Watch = "watch";
 }
 
 /// What became of a call.

@@ -57,6 +57,7 @@ fn needed(operation: &str) -> (Need, &'static str) {
         "alive" | "health" | "metrics" | "openapi" | "ready" => (Need::Nothing, ""),
         "get" | "list" | "members" | "status" | "ttl" => (Need::Read, ""),
         "get_many" => (Need::Read, r#"{"keys":["app:k"]}"#),
+        "watch" => (Need::Read, ""),
         "count" | "query" => (Need::Read, r#"{"prefix":"app:"}"#),
         "delete" => (Need::Write, ""),
         "put" => (Need::Write, r#"{"value":1}"#),
@@ -107,6 +108,8 @@ fn every_operation_asks_for_its_scope() {
             let at = path.replace("{key}", "app:k").replace("{id}", "7").replace("{name}", "i");
             let query = match operation {
                 "list" => "?prefix=app:",
+                // A stream has no other end.
+                "watch" => "?prefix=app:&timeout_ms=1",
                 // A store of one node waits for others in vain.
                 "add_member" | "promote_member" | "remove_member" | "replace_member" | "transfer_leadership" => {
                     "?timeout_ms=1"

@@ -16,6 +16,7 @@ const VERBS: &[&str] = &[
     "increment",
     "list",
     "query",
+    "watch",
     "import",
     "export",
     "status",

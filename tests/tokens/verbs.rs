@@ -4,7 +4,8 @@ use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use concord_kv::{
-    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Scopes, Value, Write,
+    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Scopes, Selector, Value,
+    WatchOptions, Write,
 };
 
 use super::{ADMIN, BOTH, READ, WRITE, create, token};
@@ -40,6 +41,10 @@ fn started_read(db: &Concord, key: &str) -> Result<()> {
     receiver.recv().unwrap()
 }
 
+fn watch(db: &Concord, selector: Selector<'_>) -> Result<()> {
+    db.watch(&WatchOptions { selector, ..WatchOptions::default() }).map(drop)
+}
+
 fn submitted(db: &Concord, key: &str) -> Result<()> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let write = Write::Delete { key: key.as_bytes(), condition: Default::default() };
@@ -60,6 +65,8 @@ pub const VERBS: &[(&str, Need, Verb)] = &[
     ("view.get", Need::Read, |db, key| db.kv().view(&ReadOptions::default())?.get(key.as_bytes(), |_| ()).map(drop)),
     ("view.get_many", Need::Read, |db, key| db.kv().view(&ReadOptions::default())?.get_many(&[key.as_bytes()], |_| ())),
     ("view.scan", Need::Read, scan),
+    ("watch all", Need::ReadAll, |db, _| watch(db, Selector::default())),
+    ("watch", Need::Read, |db, key| watch(db, Selector { prefix: Some(key.as_bytes()), ..Selector::default() })),
     ("get_all", Need::ReadAll, |db, _| db.kv().get_all().map(drop)),
     ("put", Need::Write, |db, key| db.kv().put(key, 1).wait()),
     ("put_with ttl", Need::Write, |db, key| {
@@ -97,7 +104,7 @@ const OTHERS: &[(&str, Need, Verb)] = &[
 
 /// Verbs that only a member has.
 const OF_MEMBERS: &[(&str, Need, Verb)] = &[
-    ("changes", Need::ReadAll, |db, _| db.kv().changes(1).map(drop)),
+    ("watch_stats", Need::Read, |db, _| db.watch_stats().map(drop)),
     ("digest", Need::ReadAll, |db, _| db.digest().map(drop)),
     ("cluster.leave", Need::Admin, |db, _| db.cluster().leave(Some(100))),
 ];

@@ -83,6 +83,8 @@ pub enum concord_status {
     CONCORD_IO = 25,
     /// A defect in Concord itself. Please report it.
     CONCORD_INTERNAL = 26,
+    /// The changes that were asked for are no longer retained. Begin again with the current state.
+    CONCORD_COMPACTED = 27,
 }
 
 /// Why an entry ends without `CONCORD_OK`.
@@ -205,6 +207,7 @@ fn status_of(kind: ErrorKind) -> concord_status {
         ErrorKind::Locked => s::CONCORD_LOCKED,
         ErrorKind::Io => s::CONCORD_IO,
         ErrorKind::Internal => s::CONCORD_INTERNAL,
+        ErrorKind::Compacted => s::CONCORD_COMPACTED,
         // `ErrorKind` may grow before this file does; the test above fails then.
         _ => s::CONCORD_INTERNAL,
     }
@@ -251,12 +254,12 @@ pub extern "C" fn concord_error_name(status: i32) -> *const c_char {
     macro_rules! names {
         ($($name:literal)+) => { [$($name),+] };
     }
-    const NAMES: [&CStr; 27] = names![
+    const NAMES: [&CStr; 28] = names![
         c"ok" c"timeout" c"unauthorized" c"forbidden" c"cluster_not_ready" c"invalid_key" c"invalid_value"
         c"value_too_large" c"invalid_ttl" c"not_found" c"already_exists" c"condition_failed" c"missing_condition"
         c"conflicting_conditions" c"invalid_condition" c"batch_too_large" c"invalid_operation_format"
         c"not_an_integer" c"unknown_outcome" c"noproc" c"corrupt" c"closed" c"invalid_touch_operation"
-        c"invalid_config" c"locked" c"io" c"internal"
+        c"invalid_config" c"locked" c"io" c"internal" c"compacted"
     ];
     usize::try_from(status).ok().and_then(|code| NAMES.get(code)).unwrap_or(&c"unknown").as_ptr()
 }

@@ -179,5 +179,11 @@ class InternalError(ConcordError, RuntimeError):
     kind, code = "internal", 26
 
 
+class CompactedError(ConcordError, LookupError):
+    """The changes that were asked for are no longer retained. Begin again with the current state."""
+
+    kind, code = "compacted", 27
+
+
 ERRORS_BY_CODE: dict[int, type[ConcordError]] = {error.code: error for error in ConcordError.__subclasses__()}
 """The class of each kind, by its code."""

@@ -1,6 +1,7 @@
 //! Verbs: the subcommands, what each takes, and who does it.
 
 mod bench;
+mod changes;
 mod configuration;
 mod index;
 mod keys;
@@ -9,6 +10,7 @@ mod records;
 mod token;
 mod transfer;
 mod txn;
+mod which;
 
 use clap::{Args, CommandFactory as _, Subcommand};
 use clap_complete::Shell;
@@ -44,6 +46,8 @@ pub(super) enum Verb {
     Txn(txn::Txn),
     /// Declare secondary indexes, and ask them for keys.
     Index(index::Index),
+    /// Follow what changes: a line for each change, until Ctrl-C.
+    Watch(changes::Watch),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
     Import(transfer::Import),
     /// Write keys, values and lifetimes as they are at one moment: one JSON object a line.
@@ -131,6 +135,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::Query(query) => query::query(db, query, json),
         Verb::Txn(txn) => txn::txn(db, txn, json),
         Verb::Index(index) => index::index(db, index, json),
+        Verb::Watch(options) => changes::watch(db, options, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),
         Verb::Status(Status { watch: false }) => output::print_status(&db.status()?, json),

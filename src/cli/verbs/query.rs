@@ -1,15 +1,14 @@
 //! Query: the verb that finds, counts or removes what a selector picks.
 
-use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStrExt as _;
 
 use clap::Args;
-use concord_kv::{Concord, Error, ErrorKind, Pattern, PatternFlags, Result, Selector, value_to_json};
+use concord_kv::{Concord, ErrorKind, Result, Selector, value_to_json};
 use serde_json::json;
 
 use super::keys::{key_text, shown};
 use super::records::Level;
+use super::which::Which;
 use crate::cli::access::misuse;
 use crate::cli::output;
 
@@ -22,27 +21,8 @@ use crate::cli::output;
                         concord query --pattern '^user:\\d{3}$' --limit 10 --keys --json"
 )]
 pub(in crate::cli) struct Query {
-    /// Keys that begin with this.
-    #[arg(long, value_name = "BYTES")]
-    prefix: Option<OsString>,
-    /// Keys that end with this.
-    #[arg(long, value_name = "BYTES")]
-    suffix: Option<OsString>,
-    /// Keys that hold this somewhere.
-    #[arg(long, value_name = "BYTES")]
-    contains: Option<OsString>,
-    /// Keys in which this regular expression matches somewhere. No look-around, no back-references.
-    #[arg(long, value_name = "REGEX")]
-    pattern: Option<String>,
-    /// How the pattern is read: letters of `imsxu`.
-    #[arg(long, value_name = "LETTERS", requires = "pattern", value_parser = flags)]
-    pattern_flags: Option<PatternFlags>,
-    /// Keys from the first to the second, both included.
-    #[arg(long, num_args = 2, value_names = ["FROM", "TO"])]
-    range: Option<Vec<OsString>>,
-    /// Records of which this expression is true, such as `value.price > 100`.
-    #[arg(long = "where", value_name = "EXPRESSION", allow_hyphen_values = true)]
-    filter: Option<String>,
+    #[command(flatten)]
+    which: Which,
     /// How many are left out first.
     #[arg(long, value_name = "N", default_value_t = 0)]
     offset: u64,
@@ -62,32 +42,9 @@ pub(in crate::cli) struct Query {
     level: Level,
 }
 
-fn flags(letters: &str) -> Result<PatternFlags, String> {
-    PatternFlags::parse(letters).ok_or_else(|| "flags are letters, each of `imsxu`".to_owned())
-}
-
 impl Query {
     fn selector(&self) -> Selector<'_> {
-        let flags = self.pattern_flags.unwrap_or_default();
-        Selector {
-            prefix: self.prefix.as_deref().map(OsStr::as_bytes),
-            suffix: self.suffix.as_deref().map(OsStr::as_bytes),
-            contains: self.contains.as_deref().map(OsStr::as_bytes),
-            pattern: self.pattern.as_ref().map(|text| Pattern { text, flags }),
-            range: match self.range.as_deref() {
-                Some([from, to]) => Some((from.as_bytes(), to.as_bytes())),
-                _ => None,
-            },
-            filter: self.filter.as_deref(),
-            offset: self.offset,
-            limit: self.limit,
-        }
-    }
-
-    /// The text in which a column is meant, if it is clear which: of the two that can have a fault, the pattern is first.
-    fn faulty(&self, error: &Error) -> Option<&str> {
-        let is_pattern = error.message().starts_with("the pattern");
-        if is_pattern { self.pattern.as_deref() } else { self.filter.as_deref() }
+        Selector { offset: self.offset, limit: self.limit, ..self.which.selector() }
     }
 }
 
@@ -95,11 +52,8 @@ pub(super) fn query(db: &Concord, query: &Query, json: bool) -> Result<()> {
     let done = carry_out(db, query, json);
     if let Err(error) = &done
         && !json
-        && let (Some(column), Some(text)) = (error.column(), query.faulty(error))
     {
-        // What a line break or a tab is shown as takes one place, so that the caret stands where it should.
-        let line: String = text.chars().map(|char| if char.is_control() { ' ' } else { char }).collect();
-        output::print_aside(&format!("  {line}\n  {:>column$}", "^"));
+        query.which.point_at(error);
     }
     done
 }

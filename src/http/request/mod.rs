@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub(super) use conditions::{Conditions, Unless};
 pub(super) use content::{Content, unsupported};
@@ -34,6 +34,16 @@ pub(super) struct App {
     pub(super) body_bytes_max: usize,
     /// The OpenAPI document.
     pub(super) openapi: String,
+    /// Whether the server stops.
+    pub(super) stops: watch::Sender<bool>,
+}
+
+impl App {
+    /// Ready when the server stops, for answers that have no end of their own.
+    pub(super) async fn closing(&self) {
+        // The sender lives as long as this.
+        let _ = self.stops.subscribe().wait_for(|stops| *stops).await;
+    }
 }
 
 /// One request: in whose name it acts, and what it shares with others.

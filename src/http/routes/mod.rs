@@ -12,6 +12,7 @@ mod query;
 mod records;
 mod tokens;
 mod txn;
+mod watch;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
@@ -59,6 +60,7 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(index::drop))
         .routes(routes!(index::reindex))
         .routes(routes!(index::query))
+        .routes(routes!(watch::watch))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))
         .routes(routes!(bulk::delete))

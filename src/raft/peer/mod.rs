@@ -1,6 +1,7 @@
 //! Peers: what members say to each other, and how they reach one another.
 
 mod in_name;
+mod incoming;
 mod local;
 mod messages;
 mod network;

@@ -30,6 +30,8 @@ const PIPELINE: usize = 32;
 const SNAPSHOT_PIECE_BYTES: usize = 1024 * 1024;
 /// A message that has had no answer for so long is taken for lost. Longer than a slow disk takes.
 const ANSWER_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+/// Between two questions what became of a piece of a snapshot, at most.
+const QUESTION_INTERVAL_MAX: Duration = Duration::from_secs(10);
 
 /// Makes a [`PeerNetwork`] for each member.
 pub(in crate::raft) struct Network {
@@ -152,10 +154,9 @@ impl PeerNetwork {
             let bytes = data.chunk(offset, SNAPSHOT_PIECE_BYTES).map_err(|error| lost(&error))?;
             let is_last = offset + bytes.len() as u64 >= data.bytes();
             let piece = SnapshotPiece { transfer, vote, offset, is_last, bytes: &bytes };
-            let call = caller.call(method::SNAPSHOT, piece.encode());
             // After the last piece all of it is verified and loaded.
             let limit = if is_last { piece_timeout * 20 } else { piece_timeout };
-            let answer = match tokio::time::timeout(limit, call).await {
+            let answer = match tokio::time::timeout(limit, send_piece(&caller, piece)).await {
                 Ok(answer) => answer.map_err(|error| lost(&super::error_of(error)))?,
                 Err(_) => return Err(StreamingError::Timeout(self.timeout(RPCTypes::InstallSnapshot, limit))),
             };
@@ -166,6 +167,21 @@ impl PeerNetwork {
                 return Ok(answer);
             }
         }
+    }
+}
+
+/// Sends a piece, and asks what became of it whenever no answer has come for a while: an answer that was lost never comes,
+/// and nobody can tell how long a disk takes.
+async fn send_piece(caller: &Caller, piece: SnapshotPiece<'_>) -> Result<Vec<u8>, CallError> {
+    let mut call = caller.call(method::SNAPSHOT, piece.encode());
+    let question = SnapshotPiece { offset: piece.offset + piece.bytes.len() as u64, bytes: &[], ..piece }.encode();
+    let mut patience = ANSWER_TIMEOUT_MIN;
+    loop {
+        match tokio::time::timeout(patience, call).await {
+            Ok(answer) => return answer,
+            Err(_) => call = caller.call(method::SNAPSHOT, question.clone()),
+        }
+        patience = (patience * 2).min(QUESTION_INTERVAL_MAX);
     }
 }
 

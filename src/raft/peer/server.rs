@@ -1,7 +1,6 @@
 //! PeerServer: answers what other nodes and clients ask.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -9,6 +8,7 @@ use futures_util::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::in_name::InName;
+use super::incoming::{Incoming, Next};
 use super::messages::{self, Append, SnapshotPiece, method};
 use crate::encoding::batch::check_batch;
 use crate::encoding::wire::{WireReader, put_varint};
@@ -36,14 +36,11 @@ pub(in crate::raft) struct PeerServer {
     bootstrap_expect: usize,
     /// A node that has just started may have promised a leader, in its last run, to vote for nobody else.
     votes_from_ns: u64,
-    receiving: Receiving,
+    incoming: Incoming,
     above: OnceLock<Arc<dyn Service>>,
 }
 
 pub(super) type Answer = BoxFuture<'static, Result<Vec<u8>>>;
-
-/// The snapshot that each node is sending, at most one a node.
-type Receiving = Mutex<BTreeMap<u64, (u64, SnapshotReceiver)>>;
 
 impl PeerServer {
     pub(in crate::raft) fn new(
@@ -53,8 +50,8 @@ impl PeerServer {
         bootstrap_expect: usize,
     ) -> PeerServer {
         let votes_from_ns = core.lease.now_ns() + core.election_timeout.as_nanos() as u64;
-        let (receiving, above) = (Mutex::default(), OnceLock::new());
-        PeerServer { core, threshold, dir, bootstrap_expect, votes_from_ns, receiving, above }
+        let (incoming, above) = (Incoming::default(), OnceLock::new());
+        PeerServer { core, threshold, dir, bootstrap_expect, votes_from_ns, incoming, above }
     }
 
     /// Who answers what is not about consensus.
@@ -218,30 +215,35 @@ impl PeerServer {
     fn snapshot(self: Arc<PeerServer>, from: u64, message: Vec<u8>) -> Result<Answer> {
         let raft = self.raft()?;
         Ok(async move {
+            let mut turn = self.incoming.turn(from).await;
             let piece = SnapshotPiece::decode(&message)?;
-            let vote = piece.vote;
+            let (vote, transfer, is_last) = (piece.vote, piece.transfer, piece.is_last);
             if let Some(higher) = self.higher_vote(&vote) {
-                self.receiving().remove(&from);
+                turn.end();
                 return Ok(messages::encode_vote_alone(&higher));
             }
-            let receiver = self.receiver(from, piece.transfer, piece.offset)?;
-            let (transfer, is_last) = (piece.transfer, piece.is_last);
+            let mut receiver = match turn.next(&piece, || self.receiver())? {
+                Next::Write(receiver) => receiver,
+                Next::Taken => return Ok(messages::encode_vote_alone(&vote)),
+                Next::Installed(vote) => return Ok(messages::encode_vote_alone(&vote)),
+            };
             let core = self.core.clone();
             let _receiving = core.snapshot_activity.receiving();
             let take = move || {
                 let piece = SnapshotPiece::decode(&message)?;
-                let mut receiver = receiver;
                 receiver.write(piece.offset, piece.bytes)?;
                 if is_last { receiver.finish().map(Err) } else { Ok(Ok(receiver)) }
             };
             match core.blocking(take).await.map_err(|error| stopped(&error))?? {
                 Ok(receiver) => {
-                    self.receiving().insert(from, (transfer, receiver));
+                    turn.received(transfer, receiver);
                     Ok(messages::encode_vote_alone(&vote))
                 }
                 Err(file) => {
                     let snapshot = SnapshotData::received(file)?;
                     let answer = raft.install_full_snapshot(vote, snapshot).await.map_err(|error| stopped(&error))?;
+                    turn.installed(transfer, answer.vote);
+                    self.incoming.forget_others(from);
                     Ok(messages::encode_vote_alone(&answer.vote))
                 }
             }
@@ -256,22 +258,11 @@ impl PeerServer {
         ((own.term, own.node) > (theirs.term, theirs.node)).then(|| vote_of(own))
     }
 
-    /// What takes the next piece; a transfer begins at 0, and a new one takes the place of the old one.
-    fn receiver(&self, from: u64, transfer: u64, offset: u64) -> Result<SnapshotReceiver> {
-        match self.receiving().remove(&from) {
-            Some((known, receiver)) if known == transfer && offset == receiver.received() => return Ok(receiver),
-            _ => {}
-        }
-        if offset > 0 {
-            return Err(Error::new(ErrorKind::ClusterNotReady, "the pieces before this one are missing; begin again"));
-        }
+    /// What takes a new snapshot.
+    fn receiver(&self) -> Result<SnapshotReceiver> {
         let running = self.core.running.get();
         let snapshots = running.and_then(|running| running.snapshots.as_ref());
         snapshots.ok_or_else(|| Error::from(ErrorKind::ClusterNotReady))?.receive()
-    }
-
-    fn receiving(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, (u64, SnapshotReceiver)>> {
-        self.receiving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What this node tells of itself.

@@ -142,7 +142,7 @@ impl Batcher {
         let watched = here.is_some() && delivery.is_some();
         let shared = Arc::new(Shared { state, runtime, here, delivery, stays_awake, idle, aloft, metrics });
         if watched {
-            shared.runtime.spawn(give_up_late_ones(Arc::downgrade(&shared)));
+            shared.runtime.spawn(give_up_late_ones(Watch(Arc::downgrade(&shared))));
         }
         Batcher { shared }
     }
@@ -335,11 +335,20 @@ impl State {
     }
 }
 
+/// What is aloft holds the batcher that holds it, until it lands; when the runtime ends nothing lands any more.
+struct Watch(Weak<Shared>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.0.upgrade().map(|shared| shared.aloft.take_all()));
+    }
+}
+
 /// Callers whose time is over learn that nothing is known, though the log may still bring an answer.
-async fn give_up_late_ones(shared: Weak<Shared>) {
+async fn give_up_late_ones(watch: Watch) {
     loop {
         tokio::time::sleep(LATE_CHECK).await;
-        let Some(shared) = shared.upgrade() else { return };
+        let Some(shared) = watch.0.upgrade() else { return };
         drop(shared.aloft.take_late(tokio::time::Instant::now()));
     }
 }

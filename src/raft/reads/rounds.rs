@@ -65,30 +65,15 @@ impl Rounds {
         state.waiting.push((Instant::now() + timeout.min(self.patience), ready));
         if !std::mem::replace(&mut state.is_running, true) {
             drop(state);
-            self.runtime.spawn(self.clone().run());
+            self.runtime.spawn(Running { rounds: self.clone(), is_done: false }.run());
         }
     }
 
-    async fn run(self: Arc<Rounds>) {
-        loop {
-            let round = {
-                let mut state = self.state();
-                if state.waiting.is_empty() {
-                    state.is_running = false;
-                    return;
-                }
-                std::mem::take(&mut state.waiting)
-            };
-            let earliest = round.iter().map(|(deadline, _)| *deadline).min().unwrap_or_else(Instant::now);
-            match tokio::time::timeout_at(earliest, self.authority.confirm(self.level)).await {
-                Ok(Ok(index)) => round.into_iter().for_each(|(_, ready)| ready(Ok(index.time_ms))),
-                Ok(Err(error)) => {
-                    self.again_later(round, &error);
-                    self.authority.pause().await;
-                }
-                Err(_) => self.again_later(round, &ErrorKind::Timeout.into()),
-            }
-        }
+    /// Who waits now; when nobody does, the next one starts anew.
+    fn take_round(&self) -> Vec<(Instant, Ready)> {
+        let mut state = self.state();
+        state.is_running = !state.waiting.is_empty();
+        std::mem::take(&mut state.waiting)
     }
 
     /// Puts back who has time left.
@@ -108,5 +93,43 @@ impl Rounds {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task that asks for all who wait.
+struct Running {
+    rounds: Arc<Rounds>,
+    is_done: bool,
+}
+
+impl Running {
+    async fn run(mut self) {
+        let rounds = self.rounds.clone();
+        loop {
+            let round = rounds.take_round();
+            if round.is_empty() {
+                self.is_done = true;
+                return;
+            }
+            let earliest = round.iter().map(|(deadline, _)| *deadline).min().unwrap_or_else(Instant::now);
+            match tokio::time::timeout_at(earliest, rounds.authority.confirm(rounds.level)).await {
+                Ok(Ok(index)) => round.into_iter().for_each(|(_, ready)| ready(Ok(index.time_ms))),
+                Ok(Err(error)) => {
+                    rounds.again_later(round, &error);
+                    rounds.authority.pause().await;
+                }
+                Err(_) => rounds.again_later(round, &ErrorKind::Timeout.into()),
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    /// The runtime has ended: nobody asks any more, and whoever waits holds the node that holds these rounds.
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.rounds.take_round().into_iter().for_each(|(_, ready)| ready(Err(ErrorKind::Closed.into())));
+            self.rounds.state().is_running = false;
+        }
     }
 }

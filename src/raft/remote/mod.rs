@@ -156,6 +156,31 @@ impl Remote {
         async move { links.ask(target, method, message, Instant::now() + timeout).await }
     }
 
+    /// Asks one member that may wait so long with its answer. When it does not answer, `cluster_not_ready` after a look for
+    /// others.
+    pub(crate) fn ask_waiting(
+        &self,
+        target: Target,
+        method: u16,
+        message: Vec<u8>,
+        wait: Duration,
+    ) -> impl Future<Output = Result<Answered>> + Send + 'static {
+        let links = self.links.clone();
+        async move {
+            let asked = links.ask_once(target, method, &message, wait + ANSWER_TIMEOUT).await;
+            if matches!(&asked, Err(error) if error.kind() == ErrorKind::ClusterNotReady) {
+                tokio::time::sleep(PAUSE).await;
+                links.refresh().await;
+            }
+            asked
+        }
+    }
+
+    /// The members that are known.
+    pub(crate) fn members(&self) -> Vec<u64> {
+        self.links.known.candidates(Target::Anybody).into_iter().map(|(member, _)| member).collect()
+    }
+
     pub(crate) fn change(&self, change: &MembershipChange, timeout_ms: u64) -> Result<u64> {
         let (links, message) = (self.links.clone(), change.encode());
         let timeout = Duration::from_millis(timeout_ms);

@@ -20,7 +20,7 @@ use crate::net::{Hello, Service};
 use crate::service::auth::Caller;
 use crate::service::kv::{Backend, Kv};
 use crate::service::query::Want;
-use crate::service::{Indexes, Status, TokenInfo, View};
+use crate::service::{Indexes, Status, TokenInfo, View, watch};
 use crate::state_machine::{Effort, Need};
 
 /// Bytes of values in one page of a scan, about.
@@ -40,6 +40,7 @@ pub(crate) struct Answering {
     kv: Weak<Kv>,
     status: Box<dyn Fn() -> Result<Status> + Send + Sync>,
     views: Arc<Views>,
+    polls: Arc<watch::HeldPolls>,
 }
 
 #[derive(Default)]
@@ -55,7 +56,7 @@ struct ViewsState {
 
 impl Answering {
     pub(crate) fn new(kv: Weak<Kv>, status: Box<dyn Fn() -> Result<Status> + Send + Sync>) -> Answering {
-        Answering { kv, status, views: Arc::default() }
+        Answering { kv, status, views: Arc::default(), polls: Arc::default() }
     }
 
     /// The verbs in the name of whoever is at the other end.
@@ -272,6 +273,7 @@ impl Service for Answering {
             method::VIEW_SELECT => Ok(self.view_select(kv, message)),
             method::INDEX_PAGE => Ok(self.index_page(kv, message)),
             method::INDEXES => Ok(self.indexes(kv)),
+            method::WATCH => Ok(watch::answer(kv, self.polls.clone(), message).boxed()),
             method::STATUS => now(self.status(&kv)),
             method::TOKENS => self.tokens(kv, &message),
             _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),

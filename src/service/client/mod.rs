@@ -5,7 +5,9 @@ mod indexing;
 mod protocol;
 mod remote_view;
 mod selecting;
+mod watching;
 
+use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -16,6 +18,7 @@ use crate::service::{Status, TokenInfo};
 pub(crate) use answering::Answering;
 use protocol::{ReadRequest, method};
 pub(super) use remote_view::RemoteView;
+pub(super) use watching::{WatchRequest, Watched};
 
 /// How long a client waits for an answer beyond the time that the member has for it.
 const GRACE: Duration = Duration::from_millis(500);
@@ -82,6 +85,39 @@ impl Client {
         let asking = self.remote.ask(target_of(level), method::OPEN_VIEW, message, timeout);
         let answer = self.remote.wait(timeout, asking)??;
         RemoteView::open(self.remote.clone(), &answer)
+    }
+
+    /// Asks for changes: a certain member, else the leader or anybody. Waits as long as the member is asked to and a little more;
+    /// when that was in vain, the next one asked is another one.
+    pub(super) async fn watch(
+        &self,
+        of_leader: bool,
+        member: Option<u64>,
+        message: Vec<u8>,
+        wait: Duration,
+    ) -> Result<(u64, Vec<u8>)> {
+        let anybody = if of_leader { Target::Leader } else { Target::Anybody };
+        let target = member.map_or(anybody, Target::Member);
+        let answered = self.remote.ask_waiting(target, method::WATCH, message, wait).await?;
+        Ok((answered.member, answered.bytes))
+    }
+
+    /// The members that are known.
+    pub(super) fn members(&self) -> Vec<u64> {
+        self.remote.members()
+    }
+
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.remote.spawn(task);
+    }
+
+    /// Blocks until a task on the runtime of the connections is done.
+    pub(super) fn wait<T: Send + 'static>(
+        &self,
+        timeout: Duration,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        self.remote.wait(timeout, task)
     }
 
     /// What a member knows of itself and of the cluster.

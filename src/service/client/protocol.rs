@@ -26,10 +26,12 @@ pub(super) mod method {
     pub(in crate::service) const TOKENS: u16 = 106;
     /// A piece of what a selector picks at that point.
     pub(in crate::service) const VIEW_SELECT: u16 = 107;
+    /// What has changed since, held until there is something.
+    pub(in crate::service) const WATCH: u16 = 108;
     /// A page of the keys of an index.
-    pub(in crate::service) const INDEX_PAGE: u16 = 108;
+    pub(in crate::service) const INDEX_PAGE: u16 = 109;
     /// All indexes.
-    pub(in crate::service) const INDEXES: u16 = 109;
+    pub(in crate::service) const INDEXES: u16 = 110;
 }
 
 /// Asks for records, or for a view when there are no keys.

@@ -83,8 +83,7 @@ impl RemoteView {
         want: Want,
         mut f: impl FnMut(&[u8], RecordView<'_>) -> ControlFlow<()>,
     ) -> Result<bool> {
-        let request = SelectRequest { view: self.id, want, walk: walk.clone(), selector: *selector };
-        let answer = self.ask(method::VIEW_SELECT, request.encode())?;
+        let answer = self.ask(method::VIEW_SELECT, self.selecting(selector, walk, want))?;
         let selected = decode_selected(&answer)?;
         for (key, record) in selected.records {
             if f(key, record).is_break() {
@@ -95,6 +94,28 @@ impl RemoteView {
             walk.picked += 1;
             walk.left = walk.left.map(|left| left.saturating_sub(1));
         }
+        *walk = selected.walk;
+        Ok(selected.is_last)
+    }
+}
+
+impl RemoteView {
+    fn selecting(&self, selector: &Selector<'_>, walk: &Walk, want: Want) -> Vec<u8> {
+        SelectRequest { view: self.id, want, walk: walk.clone(), selector: *selector }.encode()
+    }
+
+    /// One piece, as large as the member makes it, without blocking.
+    pub(in crate::service) async fn select_async(
+        &self,
+        selector: &Selector<'_>,
+        walk: &mut Walk,
+        want: Want,
+        mut f: impl FnMut(&[u8], RecordView<'_>),
+    ) -> Result<bool> {
+        let message = self.selecting(selector, walk, want);
+        let answer = self.remote.ask(Target::Member(self.member), method::VIEW_SELECT, message, TIMEOUT).await?;
+        let selected = decode_selected(&answer.bytes)?;
+        selected.records.into_iter().for_each(|(key, record)| f(key, record));
         *walk = selected.walk;
         Ok(selected.is_last)
     }

@@ -5,18 +5,18 @@ mod transaction;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard};
 
-use super::feed::{Change, ChangeKind, Feed};
+use super::history::{Change, History};
 use super::indexes::{Index, Indexed};
 use super::keyspace::{Content, StateMachine, Writer};
 use super::sessions::{Admission, Applied, Outcome, Refusal, put_outcome};
-use super::slot::{Slot, Version};
+use super::slot::{Current, Slot, Version};
 use super::tokens::Tokens;
 use super::versions::TRIM_PER_COMMAND;
 use crate::encoding::command::Commands;
 use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, stored};
 use crate::error::{ErrorKind, Result};
 use crate::expression::{Expression, Selection, Strictness, Subject};
-use crate::model::{Command, Condition, Operation, PutItem, Reply, Selector, TokenId};
+use crate::model::{Command, Condition, EventKind, Operation, PutItem, Reply, Selector, TokenId};
 
 impl StateMachine {
     /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
@@ -59,6 +59,7 @@ impl StateMachine {
             let outcome = Application::begin(self, content, &command, leader_ms).run(command.operation)?;
             done(outcome);
         }
+        content.writer().recorder.hand_on(self.history());
         Ok(())
     }
 }
@@ -82,7 +83,7 @@ impl Content {
 /// One command being applied. Its revision is published, and so visible as a whole, at its end.
 struct Application<'a> {
     content: &'a Content,
-    feed: &'a Feed,
+    history: &'a History,
     tokens: &'a Tokens,
     expired: &'a AtomicU64,
     writer: MutexGuard<'a, Writer>,
@@ -96,8 +97,6 @@ struct Application<'a> {
     changed: bool,
     /// Slots to take out of the indexes once the command is published.
     removed: Vec<Slot>,
-    /// What subscribers are told, when there are any.
-    changes: Vec<Change>,
     indexes: arc_swap::Guard<Arc<Vec<Arc<Index>>>>,
     /// What indexes follow, when there are any.
     indexed: Vec<Indexed>,
@@ -133,7 +132,7 @@ impl<'a> Application<'a> {
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
-            feed: &machine.feed,
+            history: machine.history(),
             tokens: machine.tokens(),
             expired: &machine.expired,
             writer,
@@ -143,7 +142,6 @@ impl<'a> Application<'a> {
             shared,
             changed: false,
             removed: Vec::new(),
-            changes: Vec::new(),
             indexes,
             indexed: Vec::new(),
         }
@@ -195,7 +193,7 @@ impl<'a> Application<'a> {
                 let up_to_ms = up_to_ms.min(self.now_ms);
                 let expired = self.writer.expiry.take_expired(up_to_ms);
                 self.expired.fetch_add(expired.len() as u64, Ordering::Relaxed);
-                expired.iter().for_each(|slot| self.bury(slot, ChangeKind::Expire));
+                expired.iter().for_each(|slot| self.bury(slot, EventKind::Expire));
                 self.done()
             }
             Operation::DeleteWhere(selector) => self.delete_where(&selector)?,
@@ -210,7 +208,10 @@ impl<'a> Application<'a> {
                 created.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::RevokeToken(token) => {
-                self.tokens.revoke(token).map(|()| self.unnumbered()).map_err(Refusal::from)
+                let revoked = self.tokens.revoke(token);
+                // Those who watch with it are told.
+                self.history.wake_all();
+                revoked.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::NoteTokenUse { token, used_ms } => {
                 let noted = self.tokens.note_use(token, used_ms.min(self.now_ms));
@@ -243,11 +244,17 @@ impl<'a> Application<'a> {
         PutItem { deadline_ms: item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms)), ..*item }
     }
 
-    fn note(&mut self, kind: ChangeKind, slot: &Slot) {
+    /// Tells the history of a change that is about to be made.
+    fn note(&mut self, kind: EventKind, key: &[u8], version: Option<&Version>, previous: Option<&Current>) {
         self.changed = true;
-        if self.feed.is_wanted() {
-            let version = slot.current().to_version();
-            self.changes.push(Change { kind, revision: self.revision, slot: slot.clone(), version });
+        if self.history.is_kept() {
+            let is_there = |previous: &&Current| {
+                let previous = previous.as_ref();
+                !previous.is_tombstone() && (kind == EventKind::Expire || !previous.is_expired_at(self.now_ms))
+            };
+            let previous = previous.filter(is_there);
+            let change = Change { kind, is_bulk: self.shared, key, version, previous };
+            self.writer.recorder.note(self.history.retention(), self.revision, self.now_ms, &change);
         }
     }
 
@@ -262,11 +269,9 @@ impl<'a> Application<'a> {
         if self.changed {
             self.writer.revision = self.revision;
             self.content.published.store(self.revision, Ordering::Release);
+            self.writer.recorder.end_command(self.history, self.revision);
         }
         self.removed.iter().for_each(|slot| self.content.remove_if_buried(slot, self.revision));
-        if !self.changes.is_empty() {
-            self.feed.publish(&self.changes);
-        }
     }
 
     fn done(&self) -> Outcome {
@@ -341,7 +346,7 @@ impl<'a> Application<'a> {
             Err(error) => return Ok(Err(error.kind().into())),
         };
         let picked = self.content.picked(&selection, self.now_ms)?;
-        picked.iter().for_each(|slot| self.bury(slot, ChangeKind::Delete));
+        picked.iter().for_each(|slot| self.bury(slot, EventKind::Delete));
         let revision = if self.changed { self.revision } else { 0 };
         Ok(Ok(Reply::Integer { value: picked.len() as i64, revision }))
     }
@@ -349,8 +354,9 @@ impl<'a> Application<'a> {
     fn put(&mut self, item: &PutItem<'_>) {
         let version = Version::new(self.revision, self.shared, item.deadline_ms, item.stored);
         match self.content.slot(item.key) {
-            Some(slot) => self.replace(&slot, version, ChangeKind::Put),
+            Some(slot) => self.replace(&slot, version, EventKind::Put),
             None => {
+                self.note(EventKind::Put, item.key, Some(&version), None);
                 let slot = Slot::new(item.key, version);
                 self.content.insert(&slot, item.stored.len());
                 if let Some(deadline_ms) = item.deadline_ms {
@@ -359,14 +365,13 @@ impl<'a> Application<'a> {
                 if !self.indexes.is_empty() {
                     self.index(&slot, None);
                 }
-                self.note(ChangeKind::Put, &slot);
             }
         }
     }
 
     fn delete(&mut self, key: &[u8]) {
         if let Some(slot) = self.live(key) {
-            self.bury(&slot, ChangeKind::Delete);
+            self.bury(&slot, EventKind::Delete);
         }
     }
 
@@ -376,7 +381,7 @@ impl<'a> Application<'a> {
             let current = slot.current();
             Version::new(self.revision, self.shared, Some(deadline_ms), current.as_ref().stored)
         };
-        self.replace(&slot, version, ChangeKind::Touch);
+        self.replace(&slot, version, EventKind::Touch);
         true
     }
 
@@ -417,7 +422,7 @@ impl<'a> Application<'a> {
     }
 
     /// Puts a new version in the place of the current one, which is kept if a view needs it.
-    fn replace(&mut self, slot: &Slot, version: Version, kind: ChangeKind) {
+    fn replace(&mut self, slot: &Slot, version: Version, kind: EventKind) {
         let current = slot.current();
         let (old, new) = (current.as_ref(), version.as_ref());
         let new_deadline_ms = new.deadline_ms();
@@ -430,22 +435,23 @@ impl<'a> Application<'a> {
         if self.writer.versions.needs(old.revision()) {
             self.writer.versions.keep(slot, current.to_version(), self.revision);
         }
+        self.note(kind, slot.key(), Some(&version), Some(&current));
         slot.replace(version);
         self.writer.expiry.change(slot, old.deadline_ms(), new_deadline_ms);
         if !self.indexes.is_empty() {
             self.index(slot, Some(current.to_version()));
         }
-        self.note(kind, slot);
     }
 
     /// Removes a record. Its slot leaves the indexes after the command is published, or when no view needs it.
-    fn bury(&mut self, slot: &Slot, kind: ChangeKind) {
+    fn bury(&mut self, slot: &Slot, kind: EventKind) {
         let current = slot.current();
         let old = current.as_ref();
         self.content.discount(1, slot.key().len() + old.stored.len());
         if self.writer.versions.needs(old.revision()) {
             self.writer.versions.keep(slot, current.to_version(), self.revision);
         }
+        self.note(kind, slot.key(), None, Some(&current));
         slot.replace(Version::tombstone(self.revision, self.shared));
         if self.writer.versions.keeps(slot) {
             self.writer.versions.bury(slot, self.revision);
@@ -456,7 +462,6 @@ impl<'a> Application<'a> {
         if !self.indexes.is_empty() {
             self.index(slot, Some(current.to_version()));
         }
-        self.note(kind, slot);
     }
 }
 
