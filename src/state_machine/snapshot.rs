@@ -375,7 +375,8 @@ mod tests {
         }
         assert_eq!(written, GOLDEN_V4);
 
-        let blocks = ["records ", "sessions ", "tokens ", "receipts "].map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
+        let blocks = ["records ", "sessions ", "tokens ", "receipts ", "indexes "];
+        let blocks = blocks.map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
         let copy = load(&bytes_of(GOLDEN_V4, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);

@@ -92,7 +92,9 @@ struct Application<'a> {
     now_ms: u64,
     /// What the command's deadlines count from; `None` when they are points in time of the log's own.
     origin_ms: Option<u64>,
-    /// Whether it changes several keys, so that readers must not see a part of it.
+    /// Whether it may change several keys.
+    is_bulk: bool,
+    /// Whether readers wait for its end: they must not see a part of it.
     shared: bool,
     changed: bool,
     /// Slots to take out of the indexes once the command is published.
@@ -118,17 +120,17 @@ impl<'a> Application<'a> {
             content.time_ms.store(stamp_ms, Ordering::Release);
         }
         let indexes = content.indexes.all();
-        // Also when what it changes is known by its value: nobody sees the record before the indexes do, or after.
-        let shared = !indexes.is_empty()
-            || matches!(
-                command.operation.unwrapped(),
-                Operation::PutMany(_)
-                    | Operation::DeleteMany(_)
-                    | Operation::TouchMany(_)
-                    | Operation::Expire { .. }
-                    | Operation::DeleteWhere(_)
-                    | Operation::Transact(_)
-            );
+        let is_bulk = matches!(
+            command.operation.unwrapped(),
+            Operation::PutMany(_)
+                | Operation::DeleteMany(_)
+                | Operation::TouchMany(_)
+                | Operation::Expire { .. }
+                | Operation::DeleteWhere(_)
+                | Operation::Transact(_)
+        );
+        // A record that is known by its value is not seen before the indexes know it, nor after.
+        let shared = is_bulk || !indexes.is_empty();
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
@@ -139,6 +141,7 @@ impl<'a> Application<'a> {
             revision,
             now_ms,
             origin_ms: leader_ms.map(|_| command.stamp_ms),
+            is_bulk,
             shared,
             changed: false,
             removed: Vec::new(),
@@ -253,7 +256,7 @@ impl<'a> Application<'a> {
                 !previous.is_tombstone() && (kind == EventKind::Expire || !previous.is_expired_at(self.now_ms))
             };
             let previous = previous.filter(is_there);
-            let change = Change { kind, is_bulk: self.shared, key, version, previous };
+            let change = Change { kind, is_bulk: self.is_bulk, key, version, previous };
             self.writer.recorder.note(self.history.retention(), self.revision, self.now_ms, &change);
         }
     }

@@ -4,9 +4,9 @@ use clap::{Args, Subcommand};
 use concord_kv::{Concord, Error, IndexInfo, IndexRange, Result, value_from_json};
 use serde_json::json;
 
-use super::keys::{key_text, shown};
-use super::records::Level;
 use crate::cli::output;
+use crate::cli::verbs::keys::{key_text, shown};
+use crate::cli::verbs::records::Level;
 
 /// What to do with indexes.
 #[derive(Args)]
