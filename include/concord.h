@@ -39,9 +39,12 @@
 #define CONCORD_CLIENT_OPTIONS_INIT \
   {sizeof(concord_client_options), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL}
 #define CONCORD_READ_OPTIONS_INIT {sizeof(concord_read_options), 0, 0, 0, NULL}
-#define CONCORD_WRITE_OPTIONS_INIT {sizeof(concord_write_options), 0, 0, 0, 0, 0, {NULL, 0}, NULL}
+#define CONCORD_WRITE_OPTIONS_INIT {sizeof(concord_write_options), 0, 0, 0, 0, 0, {NULL, 0}, NULL, {NULL, 0}}
 #define CONCORD_SCAN_OPTIONS_INIT \
-  {sizeof(concord_scan_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, NULL}
+  {sizeof(concord_scan_options), {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, 0, 0, NULL, NULL}
+#define CONCORD_SELECTOR_INIT \
+  {sizeof(concord_selector), {NULL, 0}, {NULL, 0}, {NULL, 0}, {NULL, 0}, NULL, {NULL, 0}, {NULL, 0}, {NULL, 0}, 0, \
+   UINT64_MAX}
 #define CONCORD_HTTP_OPTIONS_INIT {sizeof(concord_http_options), NULL, 0, 0, NULL, NULL, 0, 0, 0}
 #define CONCORD_TOKEN_OPTIONS_INIT {sizeof(concord_token_options), NULL, 0, 0, NULL, 0, 0}
 
@@ -326,6 +329,9 @@ enum concord_condition
   // The current value equals `expected`, numbers by what they are worth, maps whatever the order of their
   // entries; otherwise CONCORD_CONDITION_FAILED or CONCORD_NOT_FOUND.
   CONCORD_CONDITION_EXPECTED = 3,
+  // The expression `where` is true of the current record: `value.version < 2`; otherwise CONCORD_CONDITION_FAILED or
+  // CONCORD_NOT_FOUND. One that cannot be understood is CONCORD_INVALID_CONDITION, see concord_last_error_column().
+  CONCORD_CONDITION_WHERE = 4,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -648,6 +654,8 @@ typedef struct {
   concord_bytes expected;
   // In whose name, as in concord_read_options.
   const char *token;
+  // With CONCORD_CONDITION_WHERE: an expression, UTF-8, up to 4,096 bytes; otherwise empty.
+  concord_bytes where;
 } concord_write_options;
 
 // One record of concord_put_many().
@@ -668,7 +676,42 @@ typedef struct {
   uint64_t ttl_ms;
 } concord_touch_item;
 
-// Options of concord_scan_open(): which keys, in the order of their bytes.
+// Picks the records for which everything that it says holds; what it does not say (`data` is NULL) picks every record.
+// Begin with CONCORD_SELECTOR_INIT, which says nothing. All is borrowed until the call returns.
+//
+// Keys are bytes and are picked by their bytes. Prefix, range and the beginning of a pattern such as "^user:" narrow the
+// walk: it costs what lies within them, not what the store holds. What cannot be understood is
+// CONCORD_INVALID_CONDITION; concord_last_error_column() tells where the fault of a pattern or an expression is.
+typedef struct {
+  // sizeof(concord_selector)
+  size_t size;
+  // Keys that begin with this, up to 1,024 bytes.
+  concord_bytes prefix;
+  // Keys that end with this, up to 1,024 bytes.
+  concord_bytes suffix;
+  // Keys that hold this somewhere, up to 1,024 bytes.
+  concord_bytes contains;
+  // Keys in which this regular expression matches somewhere: UTF-8, up to 1,024 bytes. It takes linear time whatever it
+  // says, so it has no look-around and no back-references. `$` is the very end of the key.
+  concord_bytes pattern;
+  // How the pattern is read, NUL-terminated letters: i (upper and lower case are the same), m (`^` and `$` match at line
+  // breaks), s (`.` matches line breaks), x (white space means nothing), u (characters of Unicode and not bytes).
+  // NULL: none.
+  const char *pattern_flags;
+  // Keys from this one on, itself included, up to 1,024 bytes. Goes with `range_to`.
+  concord_bytes range_from;
+  // Keys to this one, itself included, up to 1,024 bytes. Must not come before `range_from`.
+  concord_bytes range_to;
+  // Records of which this expression is true: UTF-8, up to 4,096 bytes, for example
+  // `value.price > 100 and value.role == "admin"`. It means the same in every language.
+  concord_bytes where;
+  // How many of those, in the order of their keys, are left out first.
+  uint64_t offset;
+  // How many of those that follow are picked at most. UINT64_MAX, as in CONCORD_SELECTOR_INIT, is all of them; 0 is none.
+  uint64_t limit;
+} concord_selector;
+
+// Options of concord_scan_open(): which records, in the order of their keys' bytes.
 typedef struct {
   // sizeof(concord_scan_options)
   size_t size;
@@ -680,20 +723,22 @@ typedef struct {
   concord_bytes end;
   // A concord_consistency.
   int32_t consistency;
-  // Keep it 0.
-  uint32_t reserved;
+  // 1: without the values, which come empty; 0: with them.
+  uint32_t keys_only;
   // Milliseconds that opening the scan may wait; 0 is 5,000.
   uint64_t timeout_ms;
   // In whose name, as in concord_read_options. A token that reaches only some keys needs a scan within one of its
   // prefixes.
   const char *token;
+  // What else must hold of the records. NULL: nothing. With it `prefix` above is empty: the selector has its own.
+  const concord_selector *selector;
 } concord_scan_options;
 
 // One record of a scan, borrowed from it until the next concord_scan_next() or concord_scan_close().
 typedef struct {
   // The key.
   concord_bytes key;
-  // The encoded value.
+  // The encoded value; empty with `keys_only`.
   concord_bytes value;
   // Number of the change that last wrote the key.
   uint64_t revision;
@@ -707,7 +752,9 @@ typedef struct {
   uint64_t tag;
   // How the call ended.
   concord_status status;
-  // concord_increment_async(): the sum.
+  // concord_increment_async(): the sum. concord_count_async(), concord_delete_where_async(): how many.
+  // concord_scan_open_async(), concord_scan_more_async(): how many records lie ready. With CONCORD_INVALID_CONDITION: what
+  // concord_last_error_column() would tell.
   int64_t integer;
   // Writes: number of the change, 0 when nothing had to change. Reads: revision of the record.
   uint64_t revision;
@@ -732,6 +779,10 @@ const char *concord_version(void);
 // when none has failed yet. Never NULL. Owned by the library and valid until the next failing call of this
 // thread. Successful calls leave it alone.
 const char *concord_last_error(void);
+
+// Where the fault is that the last call of this thread which did not return CONCORD_OK has found in an expression or a
+// pattern: which character, the first is 1. 0 when its error has no place.
+size_t concord_last_error_column(void);
 
 // Name of a status as every language of Concord spells it, for example "not_found"; "ok" for CONCORD_OK,
 // "unknown" for a number that is none. Static text, never freed, never NULL.
@@ -1230,12 +1281,14 @@ concord_status concord_read_many(const concord_db *db,
 
 // Begins a scan of the store as it is now; writes go on meanwhile and are not seen.
 //
-// - `options`: which keys; NULL: all of them.
+// - `options`: which records; NULL: all of them.
 // - `out_scan`: receives the handle, to be closed with concord_scan_close(); NULL on failure.
 //
-// An open scan keeps old versions of records in memory: do not leave it open longer than needed. Errors:
+// An open scan keeps old versions of records in memory: do not leave it open longer than needed. That of a client is kept
+// by a member, which lets it go after half a minute without a question. Errors:
 // CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN (of a range out of a token's reach concord_scan_next() answers it),
-// CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not wait for the disk.
+// CONCORD_INVALID_CONDITION, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Does not
+// wait for the disk.
 concord_status concord_scan_open(const concord_db *db,
                                  const concord_scan_options *options,
                                  concord_scan **out_scan);
@@ -1245,14 +1298,107 @@ concord_status concord_scan_open(const concord_db *db,
 // - `out_item`: receives the record, borrowed from the scan until the next call on it.
 //
 // Returns CONCORD_NOT_FOUND at the end, again and again. Errors: CONCORD_CLOSED when the scan or its store was
-// closed, CONCORD_UNAUTHORIZED once its token was revoked or has expired, CONCORD_FORBIDDEN, CONCORD_INVALID_CONFIG.
+// closed, CONCORD_UNAUTHORIZED once its token was revoked or has expired, CONCORD_FORBIDDEN, CONCORD_CLUSTER_NOT_READY when
+// the member that keeps a client's point in time is gone, CONCORD_INVALID_CONFIG. Looks at up to some thousand records at
+// once; that of a client blocks for the member.
 concord_status concord_scan_next(concord_scan *scan,
                                  concord_item *out_item);
+
+// How many times concord_scan_next() answers without looking for more. 0 also when the scan was closed, or is read ahead
+// at this moment.
+size_t concord_scan_ready(const concord_scan *scan);
+
+// concord_scan_open() that does not wait, with the first records.
+//
+// - `out_scan`: receives the handle at once, to be closed with concord_scan_close() whatever the completion says; NULL when
+//   this returns an error.
+//
+// The completion has `integer`: so many times concord_scan_next() now answers without waiting. At 0 the scan is at its
+// end; else ask for more with concord_scan_more_async() when they are used up. After an error in the completion the scan
+// is of no use.
+concord_status concord_scan_open_async(concord_queue *queue,
+                                       const concord_scan_options *options,
+                                       uint64_t tag,
+                                       concord_scan **out_scan);
+
+// Reads ahead without waiting, when all records that were ready are used up. The completion has `integer` as that of
+// concord_scan_open_async(); records that are ready still are counted. Works with any scan of the queue's store. Until it
+// arrives concord_scan_next() on this scan waits, and what it gave is gone.
+concord_status concord_scan_more_async(concord_queue *queue,
+                                       concord_scan *scan,
+                                       uint64_t tag);
 
 // Ends a scan and frees what it holds, its items included. Also to be called when its store was closed.
 //
 // Errors: CONCORD_CLOSED when it was closed before, CONCORD_INVALID_CONFIG for NULL.
 concord_status concord_scan_close(concord_scan *scan);
+
+// Counts the records that a selector picks, at one point in time. With `offset` and `limit` it is how many a scan would
+// give. To read the records themselves, see `selector` of concord_scan_options.
+//
+// - `selector`: NULL: every record.
+// - `options`: NULL for the defaults.
+// - `out_count`: receives the number.
+//
+// It costs the walk over the keys within prefix and range; `where` looks at values too. A token that reaches only some
+// keys needs a selector within one of its prefixes. Errors: CONCORD_UNAUTHORIZED, CONCORD_FORBIDDEN,
+// CONCORD_INVALID_CONDITION, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Blocks
+// for other nodes where concord_reads_at_once() does not hold.
+concord_status concord_count(const concord_db *db,
+                             const concord_selector *selector,
+                             const concord_read_options *options,
+                             uint64_t *out_count);
+
+// Removes every record that a selector picks, as one change: all or none, and nobody sees a part of it.
+//
+// - `selector`: must say which records; an empty prefix whose `data` is not NULL means all of them.
+// - `options`: NULL for the defaults; takes no condition.
+// - `out_count`: receives how many were removed; may be NULL.
+//
+// Other writes wait meanwhile, on every member: it costs the walk over the keys within prefix and range. A token needs
+// CONCORD_SCOPE_READ too for `where`, because the number tells of values then. Errors: CONCORD_UNAUTHORIZED,
+// CONCORD_FORBIDDEN, CONCORD_INVALID_CONDITION, CONCORD_TIMEOUT, CONCORD_CLUSTER_NOT_READY,
+// CONCORD_UNKNOWN_OUTCOME, CONCORD_CLOSED, CONCORD_INVALID_CONFIG. Blocks for the disk.
+concord_status concord_delete_where(const concord_db *db,
+                                    const concord_selector *selector,
+                                    const concord_write_options *options,
+                                    uint64_t *out_count);
+
+// concord_count() that does not wait. The completion has `integer`. What the selector lacks is told by the completion.
+//
+// Scans and counts of one queue run on up to 8 threads of it.
+concord_status concord_count_async(concord_queue *queue,
+                                   const concord_selector *selector,
+                                   const concord_read_options *options,
+                                   uint64_t tag);
+
+// concord_delete_where() that does not wait. The completion has `integer` and `revision`.
+concord_status concord_delete_where_async(concord_queue *queue,
+                                          const concord_selector *selector,
+                                          const concord_write_options *options,
+                                          uint64_t tag);
+
+// Whether this is an expression, as `where` of a selector and of a condition takes it. For programs that want to tell
+// early; every verb checks it by itself.
+//
+// - `expression`: UTF-8, up to 4,096 bytes.
+//
+// Errors: CONCORD_INVALID_CONDITION; concord_last_error_column() tells where.
+concord_status concord_expression_check(concord_bytes expression);
+
+// Whether an expression is true of a record, as every member of a cluster judges it. For programs that try one out, or
+// filter what they have read already.
+//
+// - `key`, `value`, `revision`, `ttl_ms`: the record; a `ttl_ms` of 0 lives for ever.
+// - `out_holds`: receives the answer.
+//
+// Errors: CONCORD_INVALID_CONDITION; CONCORD_INVALID_VALUE when `value` is not one CBOR value.
+concord_status concord_expression_holds(concord_bytes expression,
+                                        concord_bytes key,
+                                        concord_bytes value,
+                                        uint64_t revision,
+                                        uint64_t ttl_ms,
+                                        bool *out_holds);
 
 // Opens a completion queue for a store.
 //

@@ -90,6 +90,12 @@ class WriteOptions {
     raw_.expected = detail::bytes(expected.encoded());
     return *this;
   }
+  // While this expression is true of the current record. Borrowed until the write.
+  WriteOptions &if_where(std::string_view expression) {
+    raw_.condition = CONCORD_CONDITION_WHERE;
+    raw_.where = detail::bytes(expression);
+    return *this;
+  }
 
   const concord_write_options *raw() const noexcept { return &raw_; }
 
@@ -104,6 +110,42 @@ struct Range {
   std::string_view end = {};    // itself excluded
 };
 
+// Picks the records for which everything that it says holds; see concord_selector. All are borrowed until the call returns.
+//
+//   concord::Selector dear;
+//   dear.prefix = "product:", dear.where = "value.price > 100";
+//   concord::Scan products = db.select(dear);
+struct Selector {
+  std::optional<std::string_view> prefix = {};
+  std::optional<std::string_view> suffix = {};
+  std::optional<std::string_view> contains = {};
+  std::optional<std::string_view> pattern = {};
+  std::string pattern_flags = {};                                           // letters of "imsxu"
+  std::optional<std::pair<std::string_view, std::string_view>> range = {};  // both ends included
+  std::optional<std::string_view> where = {};
+  std::uint64_t offset = 0;
+  std::optional<std::uint64_t> limit = {};
+
+  // Borrows from this object.
+  concord_selector raw() const {
+    concord_selector raw = CONCORD_SELECTOR_INIT;
+    raw.prefix = said(prefix), raw.suffix = said(suffix), raw.contains = said(contains);
+    raw.pattern = said(pattern), raw.where = said(where);
+    if (!pattern_flags.empty()) raw.pattern_flags = pattern_flags.c_str();
+    if (range) raw.range_from = said(range->first), raw.range_to = said(range->second);
+    raw.offset = offset;
+    if (limit) raw.limit = *limit;
+    return raw;
+  }
+
+ private:
+  // What is said and empty has an address as well.
+  static concord_bytes said(const std::optional<std::string_view> &part) {
+    if (!part) return {nullptr, 0};
+    return part->data() == nullptr ? detail::bytes("") : detail::bytes(*part);
+  }
+};
+
 // A walk over the store as it was when the scan began.
 class Scan {
  public:
@@ -115,6 +157,8 @@ class Scan {
   ~Scan() {
     if (scan_ != nullptr) concord_scan_close(scan_);
   }
+
+  concord_scan *raw() const noexcept { return scan_; }
 
   // The next record, nothing at the end.
   std::optional<Item> next() {
@@ -185,6 +229,26 @@ class Queue {
   void increment(std::string_view key, std::int64_t by, std::uint64_t tag, std::int64_t initial = 0) {
     detail::check(concord_increment_async(queue_, detail::bytes(key), by, initial, nullptr, tag));
   }
+
+  void count(const Selector &selector, std::uint64_t tag) {
+    concord_selector raw = selector.raw();
+    detail::check(concord_count_async(queue_, &raw, nullptr, tag));
+  }
+  void erase_where(const Selector &selector, std::uint64_t tag, const WriteOptions &options = {}) {
+    concord_selector raw = selector.raw();
+    detail::check(concord_delete_where_async(queue_, &raw, options.raw(), tag));
+  }
+  // The completion has the number of records that next() of the scan gives without waiting; then ask for more().
+  Scan select(const Selector &selector, std::uint64_t tag, bool keys_only = false) {
+    concord_selector raw = selector.raw();
+    concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+    concord_scan *scan;
+    options.selector = &raw;
+    options.keys_only = keys_only;
+    detail::check(concord_scan_open_async(queue_, &options, tag, &scan));
+    return Scan(scan);
+  }
+  void more(const Scan &scan, std::uint64_t tag) { detail::check(concord_scan_more_async(queue_, scan.raw(), tag)); }
 
   // The next completion; nothing when none came in time. Less than zero waits for ever.
   std::optional<Completion> next(std::chrono::milliseconds timeout = std::chrono::milliseconds(-1)) {
@@ -537,6 +601,29 @@ class Db {
     options.end = detail::bytes(range.end);
     detail::check(concord_scan_open(db_, &options, &scan));
     return Scan(scan);
+  }
+  // What a selector picks; `keys_only`: with empty values, which costs less.
+  Scan select(const Selector &selector, bool keys_only = false) const {
+    concord_selector raw = selector.raw();
+    concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+    concord_scan *scan;
+    options.selector = &raw;
+    options.keys_only = keys_only;
+    detail::check(concord_scan_open(db_, &options, &scan));
+    return Scan(scan);
+  }
+  std::uint64_t count(const Selector &selector = {}, const concord_read_options *options = nullptr) const {
+    concord_selector raw = selector.raw();
+    std::uint64_t count = 0;
+    detail::check(concord_count(db_, &raw, options, &count));
+    return count;
+  }
+  // How many were removed, all as one change. An empty prefix removes everything, a selector that says nothing is refused.
+  std::uint64_t erase_where(const Selector &selector, const WriteOptions &options = {}) {
+    concord_selector raw = selector.raw();
+    std::uint64_t count = 0;
+    detail::check(concord_delete_where(db_, &raw, options.raw(), &count));
+    return count;
   }
   Queue queue() const {
     concord_queue *queue;

@@ -17,16 +17,20 @@ namespace concord {
 // What went wrong: a status to decide by, words to read.
 class Error : public std::runtime_error {
  public:
-  Error(concord_status status, const std::string &message)
-      : std::runtime_error(std::string(concord_error_name(status)) + ": " + message), status_(status) {}
+  Error(concord_status status, const std::string &message, std::size_t column = 0)
+      : std::runtime_error(std::string(concord_error_name(status)) + ": " + message), status_(status), column_(column) {}
 
   concord_status status() const noexcept { return status_; }
+
+  // Where the fault of an expression or a pattern is: which character, the first is 1; 0 when there is no place.
+  std::size_t column() const noexcept { return column_; }
 
   // Whether the same call may succeed later without any change by the caller.
   bool is_retryable() const noexcept { return concord_error_is_retryable(status_); }
 
  private:
   concord_status status_;
+  std::size_t column_;
 };
 
 // A lifetime; none means for ever.
@@ -35,7 +39,7 @@ using Ttl = std::optional<std::chrono::milliseconds>;
 namespace detail {
 
 inline void check(concord_status status) {
-  if (status != CONCORD_OK) throw Error(status, concord_last_error());
+  if (status != CONCORD_OK) throw Error(status, concord_last_error(), concord_last_error_column());
 }
 
 // True when it is there, false when it is missing, otherwise an exception.

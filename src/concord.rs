@@ -14,7 +14,7 @@ use crate::raft::{new_identity, recover};
 use crate::service::{
     Answering, Caller, Client, Clock, Cluster, Identification, Indexes, Kv, Query, Status, Tokens, Txn,
 };
-use crate::service::{Watch, WatchOptions, WatchStats};
+use crate::service::{Consumers, Watch, WatchOptions, WatchStats};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
 use crate::storage::{DataDir, Identity, LogOptions, RealFiles};
@@ -46,6 +46,7 @@ struct Inner {
     tokens: Tokens,
     query: Query,
     indexes: Indexes,
+    consumers: Consumers,
 }
 
 /// What all handles share.
@@ -72,8 +73,9 @@ impl Store {
     fn handle(self: &Arc<Store>, caller: Caller) -> Concord {
         let kv = self.trusted.acting_as(caller.clone());
         let (cluster, tokens, query) = (Cluster::new(kv.clone()), Tokens::new(kv.clone()), Query::new(kv.clone()));
-        let indexes = Indexes::new(kv.clone());
-        Concord { inner: Arc::new(Inner { store: self.clone(), caller, kv, cluster, tokens, query, indexes }) }
+        let (indexes, consumers) = (Indexes::new(kv.clone()), Consumers::new(kv.clone()));
+        let store = self.clone();
+        Concord { inner: Arc::new(Inner { store, caller, kv, cluster, tokens, query, indexes, consumers }) }
     }
 }
 
@@ -291,6 +293,11 @@ impl Concord {
     /// where it is to begin are no longer retained; `invalid_config` when this node keeps none.
     pub fn watch(&self, options: &WatchOptions<'_>) -> Result<Watch> {
         Watch::begin(&self.inner.kv, options)
+    }
+
+    /// The verbs about watches that have a name, whose place is kept in the store.
+    pub fn consumers(&self) -> &Consumers {
+        &self.inner.consumers
     }
 
     /// What this node keeps for those who watch.

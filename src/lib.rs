@@ -51,10 +51,11 @@ pub use http::Serving;
 pub use model::{
     Compare, Compress, Condition, Consistency, Pattern, PatternFlags, ReadOptions, Record, RecordView, Reply, Scopes,
 };
-pub use model::{Event, EventKind, EventKinds, EventView, Notice, Position};
+pub use model::{Event, EventKind, EventKinds, EventView, Notice, OwnedSelector, Position};
 pub use model::{Selector, Step, StepReply, Transaction, TransactionReply, Value, Write};
 pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered, SnapshotState};
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
+pub use service::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
 pub use service::{IndexInfo, IndexPage, IndexRange, Indexes};
 pub use service::{Page, PageOptions, Pages, Pair, Query};

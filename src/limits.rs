@@ -151,6 +151,12 @@ pub const REQUESTS_RUNNING_MAX: usize = 1024;
 /// Most bytes of one connection's running requests. Beyond it: the next one is not read yet.
 pub const REQUEST_BYTES_RUNNING_MAX: usize = 64 * 1024 * 1024;
 
+/// Most named consumers. Beyond it: `invalid_config`. Part of what commands mean.
+pub const CONSUMERS_MAX: usize = 1_000;
+
+/// Longest name of a consumer. Beyond it: `invalid_config`.
+pub const CONSUMER_NAME_BYTES_MAX: usize = 64;
+
 /// Most watches of clients that a member holds at once, each until there is something to tell. Beyond it: `cluster_not_ready`.
 pub const WATCH_POLLS_MAX: usize = 4096;
 

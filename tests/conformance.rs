@@ -4,6 +4,8 @@
 
 #[path = "conformance/script.rs"]
 mod script;
+#[path = "conformance/selection.rs"]
+mod selection;
 #[path = "conformance/steps.rs"]
 mod steps;
 

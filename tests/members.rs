@@ -365,7 +365,7 @@ fn queries_of_members_and_clients_agree_and_removals_leave_equal_replicas() {
     let within = Selector { prefix: Some(b"n:000"), ..all };
     assert_eq!(bound.query().count(&within, &strong).unwrap(), 100);
     assert_eq!(bound.query().delete_where(&within, None).unwrap(), 100);
-    for beyond in [all, Selector { prefix: Some(b"n:0"), ..all }] {
+    for beyond in [Selector { prefix: Some(b""), ..all }, Selector { prefix: Some(b"n:0"), ..all }] {
         assert_eq!(bound.query().count(&beyond, &strong).unwrap_err().kind(), ErrorKind::Forbidden);
         assert_eq!(bound.query().delete_where(&beyond, None).unwrap_err().kind(), ErrorKind::Forbidden);
     }

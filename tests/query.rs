@@ -93,7 +93,18 @@ fn expired_records_are_neither_found_nor_counted_nor_removed() {
     std::thread::sleep(Duration::from_millis(40));
     assert_eq!(keys(&db, Selector { filter: Some("ttl <= 60 and ttl > 50"), ..ALL }), ["b"]);
     assert_eq!(db.query().count(&ALL, &ReadOptions::default()).unwrap(), 1);
-    assert_eq!(db.query().delete_where(&ALL, None).unwrap(), 1);
+    assert_eq!(db.query().delete_where(&Selector { prefix: Some(b""), ..ALL }, None).unwrap(), 1);
+}
+
+/// Promised: a selector that was left empty by mistake removes nothing.
+#[test]
+fn what_is_to_be_removed_must_be_said() {
+    let db = shop();
+    for nothing in [ALL, Selector { limit: Some(1), offset: 1, ..ALL }] {
+        assert_eq!(kind_of(db.query().delete_where(&nothing, None)), ErrorKind::InvalidCondition);
+    }
+    assert_eq!(keys(&db, ALL).len(), 6);
+    assert_eq!(db.query().delete_where(&Selector { prefix: Some(b""), ..ALL }, None).unwrap(), 6);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Watch: what those who follow the changes are promised, through the public API.
 
+#[path = "watch/consumers.rs"]
+mod consumers;
 #[path = "watch/remote.rs"]
 mod remote;
 

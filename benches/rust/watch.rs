@@ -6,12 +6,12 @@ use concord_kv::{Concord, Config, EventHistory, Notice, Value, Watch, WatchOptio
 
 use crate::Figure;
 
-const WRITES: usize = 40_000;
-const ROUNDS: usize = 15;
+const WRITES: usize = 20_000;
+const ROUNDS: usize = 9;
 const IN_FLIGHT: usize = 64;
 const KEYS: usize = 20_000;
 const WATCHERS: usize = 10;
-const EVENTS_PER_S: usize = 100_000;
+const EVENTS_PER_S: usize = 105_000;
 const SECONDS: usize = 5;
 
 fn open(events_max: usize) -> Concord {
@@ -23,20 +23,29 @@ fn value() -> Value {
     Value::Bytes(vec![7; 100])
 }
 
+/// Processor time that this program has taken, on all its threads: other programs on the machine hardly change it.
+fn processor_time() -> Duration {
+    let usage = std::fs::read_to_string("/proc/self/stat").expect("Linux tells");
+    let fields: Vec<&str> = usage.rsplit(") ").next().expect("fields behind the name").split(' ').collect();
+    let ticks = |at: usize| fields[at].parse::<u64>().expect("a number");
+    // User and system time, a hundredth of a second each.
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
 /// One caller after the other.
 fn puts(db: &Concord, keys: &[String]) -> Duration {
-    let begun = Instant::now();
+    let begun = processor_time();
     for n in 0..WRITES {
         db.kv().put(&keys[n % KEYS], value()).wait().expect("a put");
     }
-    begun.elapsed()
+    processor_time() - begun
 }
 
 /// Many in flight, so that they share log entries.
 fn puts_together(db: &Concord, keys: &[String]) -> Duration {
-    let begun = Instant::now();
+    let begun = processor_time();
     let mut pending = std::collections::VecDeque::new();
-    for n in 0..WRITES * 4 {
+    for n in 0..WRITES * 8 {
         if pending.len() == IN_FLIGHT {
             let first: concord_kv::Pending<()> = pending.pop_front().expect("some are in flight");
             first.wait().expect("a put");
@@ -44,7 +53,7 @@ fn puts_together(db: &Concord, keys: &[String]) -> Duration {
         pending.push_back(db.kv().put(&keys[n % KEYS], value()));
     }
     pending.into_iter().for_each(|pending| pending.wait().expect("a put"));
-    begun.elapsed()
+    processor_time() - begun
 }
 
 /// How long some writes take.
@@ -56,7 +65,7 @@ fn without_watchers() {
     let keys: Vec<String> = (0..KEYS).map(|n| format!("key:{n:06}")).collect();
     let measures: [(&str, &str, usize, Measure); 2] = [
         ("W1", "put in memory that nobody watches, one caller", WRITES, puts),
-        ("W2", "put in memory that nobody watches, 64 in flight", WRITES * 4, puts_together),
+        ("W2", "put in memory that nobody watches, 64 in flight", WRITES * 8, puts_together),
     ];
     for (id, name, count, measure) in measures {
         let (with, without) = (open(EventHistory::default().events_max), open(0));
@@ -74,7 +83,8 @@ fn without_watchers() {
             (value, baseline) = (value.min(time), baseline.min(other));
         }
         let baseline_name = "the same with event_history off";
-        Figure { id, name, value, unit: "µs", baseline, baseline_name, ratio: value / baseline }.print();
+        Figure { id, name, value, unit: "µs of processor time", baseline, baseline_name, ratio: value / baseline }
+            .print();
     }
 }
 
@@ -94,7 +104,7 @@ fn follow(mut watch: Watch, expected: usize) -> Instant {
     Instant::now()
 }
 
-/// W3: single puts at 100,000 a second reach ten watchers, none lost.
+/// W3: single puts at more than 100,000 a second reach ten watchers, none lost.
 fn with_watchers() {
     let db = open(EventHistory::default().events_max);
     let expected = EVENTS_PER_S * SECONDS;
@@ -126,7 +136,7 @@ fn with_watchers() {
     let followed = (last - begun).as_secs_f64();
     let (value, baseline) = (expected as f64 / followed / 1e3, expected as f64 / written / 1e3);
     let name = "changes a second to each of 10 watchers, none lost";
-    let (unit, baseline_name) = ("thousand/s", "puts a second meanwhile, asked for 100");
+    let (unit, baseline_name) = ("thousand/s", "puts a second meanwhile, asked for 105");
     Figure { id: "W3", name, value, unit, baseline, baseline_name, ratio: baseline / value }.print();
 }
 

@@ -54,7 +54,7 @@ defmodule Concord do
   A write that answered is on disk (fdatasync) and survives `kill -9` and power cuts, unless `durability:` says otherwise.
   """
 
-  alias Concord.{Conditional, Native, Options, Read, Secret, Store, Write}
+  alias Concord.{Conditional, Native, Options, Read, Secret, Selection, Store, Walk, Write}
 
   @typedoc "1 to 1,024 bytes."
   @type key :: binary()
@@ -200,6 +200,8 @@ defmodule Concord do
 
     * `expected: value` - the current value equals this one, as `==` compares (`1 == 1.0`); nil is a legal expectation,
       `:absent` means that the key does not exist
+    * `condition: "value.version < 2"` - this expression is true of the current record; it runs in the store, see
+      `Concord.Expression`
     * `condition: fun` - the function, called with the current value, answers true. It runs in the calling process, more
       than once when the record changes meanwhile; what it raises is raised here and harms nothing
     * `revision: number` - the record is still the one that `get(key, with: :record)` saw
@@ -216,7 +218,9 @@ defmodule Concord do
       {:error, :condition_failed}
       iex> Concord.put_if("stock", 8, condition: fn stock -> stock > 0 end)
       :ok
-      iex> Concord.put_if("stock", 7, [])
+      iex> Concord.put_if("stock", 7, condition: "value > 7 and value <= 8")
+      :ok
+      iex> Concord.put_if("stock", 6, [])
       {:error, :missing_condition}
   """
   @spec put_if(key(), value(), options()) :: :ok | {:error, error()}
@@ -338,7 +342,8 @@ defmodule Concord do
   end
 
   @doc """
-  Everything in the store, as of one moment. Use it sparingly: it costs time and memory for every record.
+  Everything in the store, as of one moment. Use it sparingly: it costs time and memory for every record;
+  `stream/1` does not.
 
       iex> {:ok, all} = Concord.get_all()
       iex> is_map(all)
@@ -362,6 +367,39 @@ defmodule Concord do
     Options.check(options, @read_options, :get_all_with_ttl)
     read_many(options, @any_key, &Native.get_all(&1, true, &2, &3))
   end
+
+  @doc """
+  What fits, as a lazy enumerable of `{key, value}` in the order of the keys; without options everything.
+
+  Options are those of `Concord.Query`; `with: :key` gives the keys alone, and `with: :record` `{key, record}` with value, revision
+  and remaining seconds.
+
+  Each walk over it is one point in time, that of its beginning: writes go on meanwhile and are not seen. Records come in
+  pages, so that a walk over a million of them holds memory for about a thousand, and neither a scheduler nor a lock. The point
+  in time is kept until the walk is at its end, left early (`Enum.take/2`) or its process is gone; what is replaced meanwhile is
+  kept in memory as well. On a `Concord.Client` half a minute may pass between two pages. `timeout:` is for each page.
+
+  What goes wrong is raised as `Concord.Error` with the kind, as nobody else could be told.
+
+      iex> Concord.put_many(for n <- 1..5, do: {"n:\#{n}", n})
+      iex> Concord.stream(prefix: "n:", where: "value > 1") |> Stream.map(&elem(&1, 1)) |> Enum.take(2)
+      [2, 3]
+      iex> Concord.stream(prefix: "n:", with: :key) |> Enum.count()
+      5
+  """
+  @spec stream(options()) :: Enumerable.t()
+  def stream(options \\ []) do
+    selection = Selection.of(options, [:with], :stream)
+
+    case Keyword.get(options, :with, :pair) do
+      :pair -> Walk.stream(selection, :pairs)
+      :key when selection.filter == nil -> Walk.stream(selection, :keys)
+      :key -> selection |> Walk.stream(:pairs) |> Stream.map(&elem(&1, 0))
+      :record -> selection |> Walk.stream(:records) |> Stream.map(&with_record/1)
+    end
+  end
+
+  defp with_record({key, value, ttl, revision}), do: {key, %{value: value, revision: revision, ttl: ttl}}
 
   @doc """
   Stores up to 500 values, all or none. Items are `{key, value}` or `{key, value, ttl}`; of duplicate keys the last wins.

@@ -61,7 +61,10 @@ defmodule Concord.BoundaryTest do
             [handle, make_ref(), {:put_many, bad, bad, bad}, 5000],
             [handle, make_ref(), {:touch_many, bad}, 5000],
             [handle, make_ref(), {:increment, "a", bad, bad, nil}, 5000],
-            [handle, make_ref(), {:delete, "a", bad}, 5000]
+            [handle, make_ref(), {:delete, "a", bad}, 5000],
+            [handle, make_ref(), {:delete, "a", {:where, bad}}, 5000],
+            [handle, make_ref(), {:delete_where, bad}, 5000],
+            [handle, make_ref(), {:delete_where, {"nobody", bad, bad, bad, bad, bad, bad, bad}}, 5000]
           ] do
         try do
           apply(Native, :submit, arguments)
@@ -71,6 +74,12 @@ defmodule Concord.BoundaryTest do
       end
 
       for {name, arguments} <- [
+            start_count: [handle, make_ref(), bad, nil, 5000],
+            start_count: [handle, make_ref(), {nil, nil, nil, {bad, bad}, nil, nil, 0, nil}, nil, 5000],
+            start_count: [handle, make_ref(), {nil, nil, nil, nil, {bad, bad}, nil, 0, nil}, nil, 5000],
+            start_walk: [handle, make_ref(), {bad, bad, bad, bad, bad, bad, bad, bad}, :keys, nil, 5000],
+            start_walk: [handle, make_ref(), {nil, nil, nil, nil, nil, nil, 0, nil}, bad, bad, bad],
+            expression_holds: ["true", "a", bad, bad, bad],
             change: [handle, {:add, bad}, 0],
             change: [handle, {:promote, bad}, 0],
             change: [handle, {:replace, bad, bad}, 0],
@@ -298,6 +307,30 @@ defmodule Concord.BoundaryTest do
 
       longest = tasks |> Task.await_many(60_000) |> List.flatten() |> Enum.max()
       assert longest < 100_000, "a write held its scheduler up for #{longest} us"
+    end
+
+    # A pattern of a kilobyte, an expression with eight of them, and walks over everything.
+    test "queries do not either" do
+      store = fresh_store()
+      for i <- 1..40, do: {:ok, _} = Concord.put_many(for(j <- 1..500, do: {"k#{i}:#{j}", j}), store: store)
+      long = String.duplicate("(a|b)?[0-9]{1,9}", 60)
+      patterns = Enum.map_join(1..8, " or ", fn i -> ~s|matches(key, "^k#{i}(x\\\\w+)+$")| end)
+      expression = "value > 400 or " <> patterns
+
+      stretches =
+        watch(fn ->
+          for _ <- 1..20 do
+            {:ok, 20_000} = Concord.Query.count(store: store)
+            {:ok, _} = Concord.Query.keys(where: expression, store: store)
+            {:ok, []} = Concord.Query.keys(pattern: long, store: store)
+            {:ok, 0} = Concord.Query.delete_where(prefix: "x", pattern: long, store: store)
+            {:ok, 0} = Concord.Query.delete_where(prefix: "x", where: expression, store: store)
+            {:error, :not_found} = Concord.put_if("x", 1, condition: expression, store: store)
+            20_000 = Enum.count(Concord.stream(store: store))
+          end
+        end)
+
+      assert stretches == []
     end
 
     # Microseconds until the library returned; the answer is waited for, not counted.

@@ -4,7 +4,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-PyObject *raise_message(concord_status status, const char *message, size_t len) {
+/* Raises the class of the status; `column` is where in an expression or a pattern the fault is, 0 when there is none. */
+static PyObject *raise_at(concord_status status, const char *message, size_t len, size_t column) {
     PyObject *code = PyLong_FromLong(status);
     if (code == NULL)
         return NULL;
@@ -18,14 +19,30 @@ PyObject *raise_message(concord_status status, const char *message, size_t len) 
     PyObject *text = PyUnicode_DecodeUTF8(message, (Py_ssize_t)len, "replace");
     if (text == NULL)
         return NULL;
-    PyErr_SetObject(type, text);
+    PyObject *error = PyObject_CallFunctionObjArgs(type, text, NULL);
+    PyObject *place = column == 0 ? NULL : PyLong_FromSize_t(column);
+    if (error != NULL && place != NULL && PyObject_SetAttrString(error, "column", place) < 0)
+        Py_CLEAR(error);
+    if (error != NULL)
+        PyErr_SetObject(type, error);
+    Py_XDECREF(place);
+    Py_XDECREF(error);
     Py_DECREF(text);
     return NULL;
 }
 
+PyObject *raise_message(concord_status status, const char *message, size_t len) {
+    return raise_at(status, message, len, 0);
+}
+
 PyObject *raise_status(concord_status status) {
     const char *message = concord_last_error();
-    return raise_message(status, message, strlen(message));
+    return raise_at(status, message, strlen(message), concord_last_error_column());
+}
+
+PyObject *raise_completion(const concord_completion *done) {
+    size_t column = done->status == CONCORD_INVALID_CONDITION ? (size_t)done->integer : 0;
+    return raise_at(done->status, (const char *)done->message.data, done->message.len, column);
 }
 
 PyObject *raise_kind(concord_status status, const char *format, ...) {

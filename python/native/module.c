@@ -44,6 +44,10 @@ static int globals_init(void) {
 static PyMethodDef functions[] = {
     {"encode", native_encode, METH_O, "encode(value)\n--\n\nA value as CBOR."},
     {"decode", native_decode, METH_O, "decode(data)\n--\n\nThe value that these bytes of CBOR are."},
+    {"expression_check", native_expression_check, METH_O,
+     "expression_check(expression)\n--\n\nRaises when these bytes are no expression."},
+    {"expression_holds", native_expression_holds, METH_VARARGS,
+     "expression_holds(expression, key, value, revision, ttl)\n--\n\nWhether it is true of a record (value as CBOR)."},
     {"version", native_version, METH_NOARGS, "version()\n--\n\nVersion of the library."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,6 +1,6 @@
 /*
  * native.h: what the C files of concord_kv._native share. One file a noun: errors, value_encode, value_decode,
- * value_times, arguments, request, store, cluster, tokens, reads, scan, queue.
+ * value_times, arguments, selector, request, store, cluster, tokens, reads, scan, queue.
  *
  * Invariants
  * - Limited API of CPython 3.10: one binary serves every later version.
@@ -60,6 +60,8 @@ extern native_globals g;
 /* errors.c: each sets an exception and answers NULL. */
 PyObject *raise_status(concord_status status);
 PyObject *raise_message(concord_status status, const char *message, size_t len);
+/* The same for a call that has a completion. */
+PyObject *raise_completion(const concord_completion *completion);
 PyObject *raise_kind(concord_status status, const char *format, ...);
 /* Replaces a pending ValueError (of which UnicodeError is one) by this kind; anything else stays. */
 PyObject *raise_instead(concord_status status, const char *message);
@@ -130,13 +132,21 @@ PyObject *key_to_object(concord_bytes key);
 /* Remaining seconds, or None for 0. */
 PyObject *ttl_to_object(uint64_t ttl_ms);
 
+/* selector.c: what concord_kv.selection makes of keywords, borrowing from it. 0, or -1 with an exception set. */
+int selector_of_tuple(PyObject *tuple, concord_selector *selector);
+PyObject *native_expression_check(PyObject *module, PyObject *expression);
+PyObject *native_expression_holds(PyObject *module, PyObject *args);
+
 /* fork.c: the generation is bumped in a child, where nothing that was opened before may be used. */
 extern unsigned fork_generation;
 int fork_init(void);
 PyObject *raise_forked(void);
 
 /* request.c: a write, or a read that must not block, ready to be handed to the library. */
-typedef enum { PUT, DELETE, INCREMENT, TOUCH, PUT_MANY, DELETE_MANY, TOUCH_MANY, GET_RECORD } verb;
+typedef enum { PUT, DELETE, INCREMENT, TOUCH, PUT_MANY, DELETE_MANY, TOUCH_MANY, DELETE_WHERE, COUNT, GET_RECORD } verb;
+
+/* Whether it only reads: then nothing is lost when its answer is. */
+static inline bool is_read(verb which) { return which == GET_RECORD || which == COUNT; }
 
 typedef struct {
     verb verb;
@@ -149,7 +159,8 @@ typedef struct {
     concord_put_item *puts;
     concord_touch_item *touches;
     concord_bytes *keys;
-    PyObject *held; /* keeps the keys of a batch alive */
+    concord_selector selector;
+    PyObject *held; /* keeps the keys of a batch, or a selector, alive */
     encoder value, expected;
 } request;
 
@@ -176,6 +187,8 @@ int build_put_many(request *r, size_t value_bytes_max, arguments given);
 int build_delete_many(request *r, size_t value_bytes_max, arguments given);
 int build_touch_many(request *r, size_t value_bytes_max, arguments given);
 int build_get_record(request *r, size_t value_bytes_max, arguments given);
+int build_count(request *r, size_t value_bytes_max, arguments given);
+int build_delete_where(request *r, size_t value_bytes_max, arguments given);
 /* The items of a bulk operation as a new list of at most 500. */
 PyObject *batch(PyObject *items);
 void request_init(request *r, verb which);
@@ -293,7 +306,6 @@ PyObject *store_get_with_ttl(PyObject *self, PyObject *const *args, Py_ssize_t c
 PyObject *store_ttl(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *store_get_many(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords);
 PyObject *store_scan(PyObject *self, PyObject *args);
-Py_ssize_t store_length(PyObject *self);
 int scan_init_type(PyObject *module);
 
 /* queue.c */

@@ -152,7 +152,7 @@ static PyObject *start(PyObject *self, request_builder build, arguments given) {
     if (!queue_usable(q))
         return NULL;
     if (build(&r, q->store->value_bytes_max, given) < 0) {
-        token_first(q->store, r.options.token, r.verb == GET_RECORD ? CONCORD_SCOPE_READ : CONCORD_SCOPE_WRITE, r.key);
+        token_first(q->store, r.options.token, is_read(r.verb) ? CONCORD_SCOPE_READ : CONCORD_SCOPE_WRITE, r.key);
         goto done;
     }
     if (!queue_usable(q) || arm(q) < 0 || (future = PyObject_CallFunctionObjArgs(q->create_future, NULL)) == NULL)
@@ -234,11 +234,11 @@ static PyObject *queue_drain(PyObject *self, PyObject *unused) {
 /* Tells the future in a slot that nobody will hear of its call any more. The slot stays taken. */
 static void give_up(queue *q, size_t at, concord_status of_read, const char *message) {
     PyObject *future = q->slots[at].future;
-    bool is_read = q->slots[at].verb == GET_RECORD;
+    bool reads = is_read(q->slots[at].verb);
     concord_completion lost;
     memset(&lost, 0, sizeof lost);
-    lost.status = is_read ? of_read : CONCORD_UNKNOWN_OUTCOME;
-    if (is_read)
+    lost.status = reads ? of_read : CONCORD_UNKNOWN_OUTCOME;
+    if (reads)
         message = of_read == CONCORD_TIMEOUT ? OVERDUE_READ : "the store was closed";
     lost.message = (concord_buffer){(uint8_t *)message, strlen(message)};
     q->slots[at].future = NULL;
@@ -300,6 +300,8 @@ START_METHOD(put_many)
 START_METHOD(delete_many)
 START_METHOD(touch_many)
 START_METHOD(get_record)
+START_METHOD(count)
+START_METHOD(delete_where)
 
 #define VERB(name) \
     {#name, (PyCFunction)(void (*)(void))queue_##name, METH_FASTCALL | METH_KEYWORDS, \
@@ -318,6 +320,8 @@ int queue_init_type(PyObject *module) {
         VERB(delete_many),
         VERB(touch_many),
         VERB(get_record),
+        VERB(count),
+        VERB(delete_where),
         {"drain", queue_drain, METH_NOARGS, "drain()\n--\n\nSettles the futures of all calls that were answered."},
         {"expire", queue_expire, METH_NOARGS,
          "expire()\n--\n\nGives up on calls that waited too long; whether others are still under way."},

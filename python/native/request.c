@@ -19,6 +19,7 @@ void request_init(request *r, verb which) {
     r->puts = NULL;
     r->touches = NULL;
     r->keys = NULL;
+    r->selector = (concord_selector)CONCORD_SELECTOR_INIT;
     r->held = NULL;
     encoder_init(&r->value, VALUE_BYTES_MAX_DEFAULT);
     encoder_init(&r->expected, VALUE_BYTES_MAX_CEILING);
@@ -54,12 +55,30 @@ static int compress_of(PyObject *object, request *r) {
     return 0;
 }
 
-/* `expected` and `revision`; what is left out is NULL, because None is a value like any other. */
-static int condition_of(PyObject *expected, PyObject *revision, request *r) {
-    if (expected == NULL && revision == NULL)
+/* A condition that is an expression. */
+static int expression_of(PyObject *where, request *r) {
+    Py_ssize_t len;
+    if (!PyUnicode_Check(where)) {
+        PyErr_SetString(PyExc_TypeError, "an expression is a str");
+        return -1;
+    }
+    const char *text = PyUnicode_AsUTF8AndSize(where, &len);
+    if (text == NULL)
+        return raise_instead(CONCORD_INVALID_CONDITION, "the expression has lone surrogates, so it is not UTF-8"), -1;
+    r->options.condition = CONCORD_CONDITION_WHERE;
+    r->options.where = (concord_bytes){(const uint8_t *)text, (size_t)len};
+    return 0;
+}
+
+/* `expected`, `revision` and `where`; what is left out is NULL, because None is a value like any other. */
+static int condition_of(PyObject *expected, PyObject *revision, PyObject *where, request *r) {
+    int given = (expected != NULL) + (revision != NULL) + (where != NULL);
+    if (given == 0)
         return raise_kind(CONCORD_MISSING_CONDITION, "a conditional write needs a condition"), -1;
-    if (expected != NULL && revision != NULL)
+    if (given > 1)
         return raise_kind(CONCORD_CONFLICTING_CONDITIONS, "a conditional write takes one condition only"), -1;
+    if (where != NULL)
+        return expression_of(where, r);
     if (revision != NULL) {
         if (!PyLong_Check(revision) || PyBool_Check(revision)) {
             PyErr_SetString(PyExc_TypeError, "revision is an int");
@@ -114,12 +133,12 @@ int build_put_new(request *r, size_t value_bytes_max, arguments given) {
 }
 
 int build_put_if(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "value", "ttl", "compress", "timeout", "token", "expected", "revision", NULL};
-    PyObject *in[8];
+    static const char *const names[] = {"key", "value", "ttl", "compress", "timeout", "token", "expected", "revision", "where", NULL};
+    PyObject *in[9];
     request_init(r, PUT);
     if (sort_arguments("put_if", names, 2, 2, given, in) < 0)
         return -1;
-    return put_parts(r, value_bytes_max, in) < 0 ? -1 : condition_of(in[6], in[7], r);
+    return put_parts(r, value_bytes_max, in) < 0 ? -1 : condition_of(in[6], in[7], in[8], r);
 }
 
 int build_delete(request *r, size_t value_bytes_max, arguments given) {
@@ -134,15 +153,15 @@ int build_delete(request *r, size_t value_bytes_max, arguments given) {
 }
 
 int build_delete_if(request *r, size_t value_bytes_max, arguments given) {
-    static const char *const names[] = {"key", "timeout", "expected", "revision", "token", NULL};
-    PyObject *in[5];
+    static const char *const names[] = {"key", "timeout", "expected", "revision", "token", "where", NULL};
+    PyObject *in[6];
     (void)value_bytes_max;
     request_init(r, DELETE);
     return sort_arguments("delete_if", names, 1, 1, given, in) < 0 ||
                    token_of_object(in[4], &r->options.token) < 0 || key_of_object(in[0], &r->key) < 0 ||
                    timeout_of_object(in[1], &r->options.timeout_ms) < 0
                ? -1
-               : condition_of(in[2], in[3], r);
+               : condition_of(in[2], in[3], in[5], r);
 }
 
 int build_increment(request *r, size_t value_bytes_max, arguments given) {
@@ -339,18 +358,51 @@ int build_get_record(request *r, size_t value_bytes_max, arguments given) {
                : 0;
 }
 
+/* Holds a selector for as long as the request. */
+static int hold_selector(request *r, PyObject *tuple) {
+    Py_INCREF(tuple);
+    r->held = tuple;
+    return selector_of_tuple(tuple, &r->selector);
+}
+
+int build_count(request *r, size_t value_bytes_max, arguments given) {
+    static const char *const names[] = {"selector", "consistency", "timeout", "token", NULL};
+    PyObject *in[4];
+    (void)value_bytes_max;
+    request_init(r, COUNT);
+    return sort_arguments("count", names, 1, 1, given, in) < 0 || token_of_object(in[3], &r->options.token) < 0 ||
+                   hold_selector(r, in[0]) < 0 || consistency_of_object(in[1], &r->consistency) < 0
+               ? -1
+               : timeout_of_object(in[2], &r->options.timeout_ms);
+}
+
+int build_delete_where(request *r, size_t value_bytes_max, arguments given) {
+    static const char *const names[] = {"selector", "timeout", "token", NULL};
+    PyObject *in[3];
+    (void)value_bytes_max;
+    request_init(r, DELETE_WHERE);
+    return sort_arguments("delete_where", names, 1, 1, given, in) < 0 ||
+                   token_of_object(in[2], &r->options.token) < 0 || hold_selector(r, in[0]) < 0
+               ? -1
+               : timeout_of_object(in[1], &r->options.timeout_ms);
+}
+
 static concord_status submit_read(const request *r, concord_queue *queue, uint64_t tag) {
     concord_read_options options = CONCORD_READ_OPTIONS_INIT;
     options.consistency = r->consistency;
     options.timeout_ms = r->options.timeout_ms;
     options.token = r->options.token;
-    return concord_get_async(queue, r->key, &options, tag);
+    return r->verb == COUNT ? concord_count_async(queue, &r->selector, &options, tag)
+                            : concord_get_async(queue, r->key, &options, tag);
 }
 
 concord_status request_submit(const request *r, concord_queue *queue, uint64_t tag) {
     switch (r->verb) {
     case GET_RECORD:
+    case COUNT:
         return submit_read(r, queue, tag);
+    case DELETE_WHERE:
+        return concord_delete_where_async(queue, &r->selector, &r->options, tag);
     case PUT:
         return concord_put_async(queue, r->key, (concord_bytes){r->value.data, r->value.len}, &r->options, tag);
     case DELETE:
@@ -370,10 +422,10 @@ concord_status request_submit(const request *r, concord_queue *queue, uint64_t t
 
 PyObject *answer_of(verb which, const concord_completion *completion) {
     if (completion->status != CONCORD_OK)
-        return raise_message(completion->status, (const char *)completion->message.data, completion->message.len);
+        return raise_completion(completion);
     if (which == GET_RECORD)
         return record_of(completion);
-    if (which == INCREMENT)
+    if (which == INCREMENT || which == COUNT || which == DELETE_WHERE)
         return PyLong_FromLongLong(completion->integer);
     if (which != TOUCH_MANY)
         Py_RETURN_NONE;

@@ -6,8 +6,6 @@
  */
 #include "native.h"
 
-#define COUNT_SLICE 65536
-
 enum { KEYS, ITEMS, RECORDS };
 
 typedef struct {
@@ -15,8 +13,9 @@ typedef struct {
     concord_scan *scan; /* NULL once ended */
     unsigned generation;
     int kind;
-    bool may_wait; /* the next step may ask another node */
+    bool may_wait; /* a step may ask another node, or look at many records before it finds one */
     bool is_stepping;
+    bool is_closing; /* to be ended when the step is done */
 } scan;
 
 static PyTypeObject *scan_type;
@@ -84,12 +83,20 @@ static int open_scan(store *s, concord_scan_options *options, concord_scan **out
 
 PyObject *store_scan(PyObject *self, PyObject *args) {
     store *s = (store *)self;
-    PyObject *prefix, *start, *stop, *consistency, *timeout = NULL, *token = NULL;
+    PyObject *prefix, *start, *stop, *consistency, *timeout = NULL, *token = NULL, *picking = Py_None;
     concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+    concord_selector selector;
     int kind;
-    if (!PyArg_ParseTuple(args, "OOOOi|OO:_scan", &prefix, &start, &stop, &consistency, &kind, &timeout, &token) ||
+    if (!PyArg_ParseTuple(args, "OOOOi|OOO:_scan", &prefix, &start, &stop, &consistency, &kind, &timeout, &token,
+                          &picking) ||
         !store_usable(s))
         return NULL;
+    options.keys_only = kind == KEYS;
+    if (picking != Py_None) {
+        if (selector_of_tuple(picking, &selector) < 0)
+            return NULL;
+        options.selector = &selector;
+    }
     if (token_of_object(token, &options.token) < 0 || bound_of(prefix, &options.prefix) < 0 ||
         bound_of(start, &options.start) < 0 || bound_of(stop, &options.end) < 0 ||
         consistency_of_object(consistency, &options.consistency) < 0 ||
@@ -104,8 +111,8 @@ PyObject *store_scan(PyObject *self, PyObject *args) {
     made->scan = NULL;
     made->generation = fork_generation;
     made->kind = kind;
-    made->may_wait = s->is_client;
-    made->is_stepping = false;
+    made->may_wait = s->is_client || picking != Py_None;
+    made->is_stepping = made->is_closing = false;
     if (open_scan(s, &options, &made->scan) < 0)
         Py_CLEAR(made);
     return (PyObject *)made;
@@ -129,10 +136,10 @@ static PyObject *entry(scan *s, const concord_item *item) {
     return pair;
 }
 
-/* One step. A client's may wait for another node: without the GIL, and other threads are refused meanwhile. */
+/* One step. One that may wait does so without the GIL, and other threads are refused meanwhile. */
 static concord_status step(scan *s, concord_item *item) {
     concord_status status;
-    if (!s->may_wait)
+    if (!s->may_wait || concord_scan_ready(s->scan) > 0)
         return concord_scan_next(s->scan, item);
     s->is_stepping = true;
     Py_BEGIN_ALLOW_THREADS
@@ -154,38 +161,45 @@ static PyObject *scan_next(PyObject *self) {
         return NULL;
     }
     concord_status status = step(s, &item);
-    if (status == CONCORD_OK)
+    if (status == CONCORD_OK && !s->is_closing)
         return entry(s, &item);
     end(s);
+    if (s->is_closing)
+        return NULL;
     return status == CONCORD_NOT_FOUND ? NULL : raise_status(status);
 }
 
-Py_ssize_t store_length(PyObject *self) {
-    store *s = (store *)self;
-    concord_scan *handle;
-    concord_item item;
-    if (!store_usable(s))
-        return -1;
-    concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
-    if (open_scan(s, &options, &handle) < 0)
-        return -1;
-    concord_status status = CONCORD_OK;
-    Py_ssize_t count = 0;
-    while (status == CONCORD_OK && PyErr_CheckSignals() == 0) {
-        Py_BEGIN_ALLOW_THREADS
-        for (int i = 0; i < COUNT_SLICE && (status = concord_scan_next(handle, &item)) == CONCORD_OK; i++)
-            count++;
-        Py_END_ALLOW_THREADS
-    }
-    if (status != CONCORD_OK && status != CONCORD_NOT_FOUND)
-        raise_status(status);
-    concord_scan_close(handle);
-    return PyErr_Occurred() ? -1 : count;
+/* Lets the point in time go now, or when the step that another thread takes is done; no other follows. */
+static PyObject *scan_close(PyObject *self, PyObject *unused) {
+    scan *s = (scan *)self;
+    (void)unused;
+    s->is_closing = true;
+    if (!s->is_stepping)
+        end(s);
+    Py_RETURN_NONE;
+}
+
+static PyObject *scan_enter(PyObject *self, PyObject *unused) {
+    (void)unused;
+    Py_INCREF(self);
+    return self;
+}
+
+static PyObject *scan_exit(PyObject *self, PyObject *args) {
+    (void)args;
+    return scan_close(self, NULL);
 }
 
 int scan_init_type(PyObject *module) {
+    static PyMethodDef methods[] = {
+        {"close", scan_close, METH_NOARGS, "close()\n--\n\nEnds the walk and lets its point in time go."},
+        {"__enter__", scan_enter, METH_NOARGS, "The iterator itself."},
+        {"__exit__", scan_exit, METH_VARARGS, "Closes the iterator."},
+        {NULL, NULL, 0, NULL},
+    };
     static PyType_Slot slots[] = {
         {Py_tp_doc, "An iterator over a store as it was when it began."},
+        {Py_tp_methods, methods},
         {Py_tp_dealloc, scan_dealloc},
         {Py_tp_iter, PyObject_SelfIter},
         {Py_tp_iternext, scan_next},

@@ -240,7 +240,7 @@ static PyObject *perform(store *s, const request *r) {
         return NULL;
     }
     concord_completion completion;
-    if (await_completion(queue, deadline_ms, CONCORD_UNKNOWN_OUTCOME, &completion) < 0) {
+    if (await_completion(queue, deadline_ms, is_read(r->verb) ? CONCORD_TIMEOUT : CONCORD_UNKNOWN_OUTCOME, &completion) < 0) {
         concord_queue_close(queue);
         return NULL;
     }
@@ -281,7 +281,7 @@ int store_read_waiting(store *s, concord_bytes key, const concord_read_options *
     return -1;
 }
 
-static PyObject *write_with(PyObject *self, request_builder build, arguments given) {
+static PyObject *call_with(PyObject *self, request_builder build, arguments given) {
     store *s = (store *)self;
     request r;
     PyObject *answer = NULL;
@@ -289,28 +289,30 @@ static PyObject *write_with(PyObject *self, request_builder build, arguments giv
     if (!store_usable(s))
         return NULL;
     if (build(&r, s->value_bytes_max, given) < 0)
-        token_first(s, r.options.token, CONCORD_SCOPE_WRITE, r.key);
+        token_first(s, r.options.token, is_read(r.verb) ? CONCORD_SCOPE_READ : CONCORD_SCOPE_WRITE, r.key);
     else if (store_usable(s))
         answer = perform(s, &r);
     request_free(&r);
     return answer;
 }
 
-#define WRITE_METHOD(name) \
+#define CALL_METHOD(name) \
     static PyObject *store_##name(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *keywords) { \
-        return write_with(self, build_##name, (arguments){args, count, keywords}); \
+        return call_with(self, build_##name, (arguments){args, count, keywords}); \
     }
 
-WRITE_METHOD(put)
-WRITE_METHOD(put_new)
-WRITE_METHOD(put_if)
-WRITE_METHOD(delete)
-WRITE_METHOD(delete_if)
-WRITE_METHOD(increment)
-WRITE_METHOD(touch)
-WRITE_METHOD(put_many)
-WRITE_METHOD(delete_many)
-WRITE_METHOD(touch_many)
+CALL_METHOD(put)
+CALL_METHOD(put_new)
+CALL_METHOD(put_if)
+CALL_METHOD(delete)
+CALL_METHOD(delete_if)
+CALL_METHOD(increment)
+CALL_METHOD(touch)
+CALL_METHOD(put_many)
+CALL_METHOD(delete_many)
+CALL_METHOD(touch_many)
+CALL_METHOD(delete_where)
+CALL_METHOD(count)
 
 /* db[key] = value. Deleting by subscript is Python's own, because it has to know whether the key exists. */
 static int store_set_item(PyObject *self, PyObject *key, PyObject *value) {
@@ -322,6 +324,17 @@ static int store_set_item(PyObject *self, PyObject *key, PyObject *value) {
     PyObject *args[] = {key, value}, *done = store_put(self, args, 2, NULL);
     Py_XDECREF(done);
     return done == NULL ? -1 : 0;
+}
+
+static Py_ssize_t store_length(PyObject *self) {
+    store *s = (store *)self;
+    request r;
+    request_init(&r, COUNT);
+    PyObject *count = store_usable(s) ? perform(s, &r) : NULL;
+    request_free(&r);
+    Py_ssize_t length = count == NULL ? -1 : PyLong_AsSsize_t(count);
+    Py_XDECREF(count);
+    return length;
 }
 
 static int store_bool(PyObject *self) {
@@ -346,10 +359,10 @@ static PyMethodDef methods[] = {
               "Stores a value. Without a TTL (seconds) an old TTL of the key is removed."),
     VERB(put_new, "put_new(key, value, ttl=None, *, compress=None, timeout=None, token=None)\n--\n\n"
                   "Stores a value if the key does not exist. Raises AlreadyExistsError."),
-    VERB(put_if, "put_if(key, value, *, expected=..., revision=..., ttl=None, compress=None, timeout=None, token=None)\n--\n\n"
+    VERB(put_if, "put_if(key, value, *, expected=..., revision=..., where=..., ttl=None, compress=None, timeout=None, token=None)\n--\n\n"
                  "Stores a value if the condition holds."),
     VERB(delete, "delete(key, *, timeout=None, token=None)\n--\n\nRemoves a key; a missing one is fine."),
-    VERB(delete_if, "delete_if(key, *, expected=..., revision=..., timeout=None, token=None)\n--\n\n"
+    VERB(delete_if, "delete_if(key, *, expected=..., revision=..., where=..., timeout=None, token=None)\n--\n\n"
                     "Removes a key if the condition holds."),
     VERB(increment, "increment(key, by=1, *, initial=0, ttl=None, timeout=None, token=None)\n--\n\n"
                     "Adds to an integer atomically and answers the sum; a missing key counts as `initial` first."),
@@ -358,6 +371,10 @@ static PyMethodDef methods[] = {
     VERB(put_many, "put_many(items, *, ttl=None, compress=None, timeout=None, token=None)\n--\n\n"
                    "Stores up to 500 records, all or none: a mapping, or (key, value) or (key, value, ttl) tuples."),
     VERB(delete_many, "delete_many(keys, *, timeout=None, token=None)\n--\n\nRemoves up to 500 keys, all or none."),
+    VERB(count, "count(selector, *, consistency=None, timeout=None, token=None)\n--\n\n"
+                "How many records a selector picks."),
+    VERB(delete_where, "delete_where(selector, *, timeout=None, token=None)\n--\n\n"
+                       "Removes what a selector picks, all at once, and answers how many records these were."),
     VERB(touch_many, "touch_many(items, *, timeout=None, token=None)\n--\n\n"
                      "Sets the lifetimes of up to 500 (key, ttl); for each whether its key existed, in their order."),
     {"_scan", store_scan, METH_VARARGS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 import time
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,6 +15,7 @@ from typing import Any
 from conftest import golden
 
 from concord_kv import ABSENT, ConcordError, Db, Struct, _native
+from concord_kv.selection import FLAGS
 
 
 @dataclass
@@ -167,6 +169,12 @@ def fits(db: Db, verb: str, found: Any, result: list[str]) -> bool:
         revision, ttl = (word.split("=", 1)[1] for word in result[1:])
         revision_fits = found.revision > 0 if revision == "?" else found.revision == int(revision)
         return same(found.value, value_of(result[0])) and revision_fits and ttl_fits(found.ttl, ttl_of(ttl))
+    if verb == "keys":
+        return found == json.loads(result[0])
+    if verb == "pairs":
+        return same([list(pair) for pair in found], json_value(result[0]))
+    if verb in ("count", "delete_where"):
+        return found == int(result[0])
     if verb == "ttl":
         return ttl_fits(found, ttl_of(result[0]))
     if verb == "increment":
@@ -182,18 +190,24 @@ def fits(db: Db, verb: str, found: Any, result: list[str]) -> bool:
     return result == [] and found is None
 
 
+OPTIONS = {"ttl", "compress", "expected", "revision", "condition", "by", "initial", "consistency"}
+OPTIONS |= {"prefix", "suffix", "contains", "range", "pattern", "flags", "where", "offset", "limit"}
+
+
 def answer(db: Db, words: list[str]) -> Any:
     """Run a step's verb and answer in the shape of the scripts."""
     verb, arguments, options = words[0], [], {}
     for word in words[1:]:
         name, separator, text = word.partition("=")
-        if separator and name in ("ttl", "compress", "expected", "revision", "by", "initial", "consistency"):
+        if separator and name in OPTIONS:
             options[name] = text
         elif word != "none":
             arguments.append(word)
     given = {name: option(name, text) for name, text in options.items()}
     if verb == "sleep_ms":
         return time.sleep(int(arguments[0]) / 1000)
+    if verb in ("keys", "pairs", "count", "delete_where"):
+        return query(db, verb, given)
     if verb in ("get_all", "get_all_with_ttl"):
         return getattr(db, verb)(**given)
     if verb in ("put_many", "put_many_with_ttl", "get_many", "delete_many", "touch_many"):
@@ -216,9 +230,28 @@ def option(name: str, text: str) -> Any:
     """Option of a step as Python takes it."""
     if name == "expected":
         return ABSENT if text == ":absent" else value_of(text)
-    if name == "consistency":
+    if name in ("consistency", "flags"):
         return text
+    if name in ("prefix", "suffix", "contains"):
+        return key_of(text)
+    if name in ("pattern", "where", "condition"):
+        found = key_of(text)
+        return found.decode() if isinstance(found, bytes) else found
     return json.loads(text)
+
+
+def query(db: Db, verb: str, given: dict[str, Any]) -> Any:
+    """Run a verb about what a selector picks; flags come with a compiled pattern."""
+    flags = given.pop("flags", "")
+    if flags:
+        number = sum(FLAGS[letter] for letter in flags if letter != "u")
+        pattern = given["pattern"] if "u" in flags else given["pattern"].encode()
+        given["pattern"] = re.compile(pattern, number)
+    prefix = given.pop("prefix", None)
+    if verb in ("keys", "pairs"):
+        walk = db.keys(prefix, **given) if verb == "keys" else db.items(prefix, **given)
+        return list(walk)
+    return getattr(db, verb)(prefix, **given)
 
 
 def bulk(db: Db, verb: str, arguments: list[str], given: dict[str, Any]) -> Any:

@@ -167,6 +167,35 @@ def test_a_finalizer_may_use_the_store_in_the_middle_of_a_read():
         assert db["from a finalizer"] == [[0, {"x": (0,)}], [1, {"x": (1,)}]]
 
 
+def test_queries():
+    with concord_kv.open() as db:
+        db.put_many((f"n:{number}", {"n": number, "text": "x" * 100}) for number in range(500))
+
+        def queries():
+            assert len(list(db.items("n:1", where="value.n >= 0", limit=20))) == 20
+            with db.records(pattern="^n:") as left:
+                next(left)
+            assert db.count("n:", where="value.n < 5") == 5
+            db.delete_where("nobody", where="value.n == 1")
+            failing(lambda: db.count(where="value >"))
+            failing(lambda: db.keys(pattern="("))
+            failing(lambda: db.delete_where(offset=1))
+            failing(lambda: db.put_if("n:1", 1, condition="value ==="))
+            failing(lambda: db.count(range=("a",)))
+
+        assert_flat(queries, 1000, 8_000)
+
+    async def same():
+        async with aio.open() as db:
+            await db.put_many((f"n:{number}", number) for number in range(500))
+            for _ in range(200):
+                assert len([key async for key in db.keys(where="value < 10")]) == 10
+                assert await db.count() == 500
+                assert await db.delete_where("nobody") == 0
+
+    asyncio.run(same())
+
+
 def test_tokens_and_what_is_served():
     with concord_kv.open(auth_enabled=True) as db:
         admin = db.as_admin()

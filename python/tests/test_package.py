@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 import concord_kv
-from concord_kv import _native, aio, values
+from concord_kv import _native, aio, db, selection, values
 
 NATIVE = Path(_native.__file__)
 
@@ -50,7 +50,7 @@ def test_the_stubs_name_what_the_extension_has():
             assert {name for name in vars(kind) if not name.startswith("__")} <= declared
 
 
-@pytest.mark.parametrize("module", [concord_kv, aio, values])
+@pytest.mark.parametrize("module", [concord_kv, aio, db, selection, values])
 def test_the_examples_run(module):
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

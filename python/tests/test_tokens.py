@@ -39,6 +39,8 @@ READ = {
     "get_many": lambda db, key, **o: db.get_many([key], **o),
     "keys": lambda db, key, **o: drained(db.keys(key, **o)),
     "items": lambda db, key, **o: drained(db.items(key, **o)),
+    "keys_where": lambda db, key, **o: drained(db.keys(key, where="true", **o)),
+    "count": lambda db, key, **o: db.count(key, **o),
 }
 WRITE = {
     "put": lambda db, key, **o: db.put(key, 1, **o),
@@ -53,11 +55,14 @@ WRITE = {
     "put_many_with_ttl": lambda db, key, **o: db.put_many_with_ttl({key: 1}, 60, **o),
     "delete_many": lambda db, key, **o: db.delete_many([key], **o),
     "touch_many": lambda db, key, **o: db.touch_many({key: 60}, **o),
+    "delete_where": lambda db, key, **o: db.delete_where(key, **o),
 }
 BOTH = {
     "put_if": lambda db, key, **o: db.put_if(key, 1, expected=1, **o),
     "put_if_condition": lambda db, key, **o: db.put_if(key, 1, condition=lambda value: True, **o),
     "delete_if": lambda db, key, **o: db.delete_if(key, expected=2, **o),
+    "put_if_expression": lambda db, key, **o: db.put_if(key, 1, condition="true", **o),
+    "delete_by_value": lambda db, key, **o: db.delete_where(key, where="value == 2", **o),
 }
 VERBS = {
     **{name: (call, {"read"}) for name, call in READ.items()},

@@ -157,7 +157,9 @@ def test_conditions_are_exactly_one(db):
     with pytest.raises(ConflictingConditionsError):
         db.put_if("a", 1, expected=None, condition=bool)
     with pytest.raises(InvalidConditionError):
-        db.put_if("a", 1, condition="value > 3")
+        db.put_if("a", 1, condition=7)
+    with pytest.raises(ConflictingConditionsError):
+        db.put_if("a", 1, expected=None, condition="value > 3")
     with pytest.raises(InvalidConditionError):
         db.put_if("a", 1, revision=-1)
 

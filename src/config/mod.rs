@@ -79,13 +79,13 @@ impl Default for Compression {
 pub struct EventHistory {
     /// Changes of one key each, up to 100,000,000; 0 keeps none, and nobody can watch. Default: 131,072.
     pub events_max: usize,
-    /// Bytes of memory for them (65,536 to 1 GiB): their keys, values and previous values. Default: 32 MiB.
+    /// Bytes of memory for them (65,536 to 1 GiB): their keys, values and previous values. Default: 16 MiB.
     pub bytes_max: usize,
 }
 
 impl Default for EventHistory {
     fn default() -> EventHistory {
-        EventHistory { events_max: 131_072, bytes_max: 32 * 1024 * 1024 }
+        EventHistory { events_max: 131_072, bytes_max: 16 * 1024 * 1024 }
     }
 }
 

@@ -149,6 +149,9 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         Operation::Transact(transaction) => check_transaction(transaction, stamp_ms),
         Operation::CreateIndex { path, .. } => check_length(path.len(), limits::INDEX_PATH_BYTES_MAX),
         Operation::DropIndex(_) | Operation::RebuildIndex(_) => Ok(()),
+        Operation::CreateConsumer(item) => check_selector(&item.selector),
+        // Names are checked where they are read.
+        Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => Ok(()),
         Operation::Authorised { .. } => Err(refused("only a member says in whose name a command is carried out")),
     }
 }

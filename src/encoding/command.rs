@@ -6,14 +6,18 @@
 //! An authorised operation has, as its fields, the id of the token, the number of the operation and the operation's fields.
 //! Integers are LEB128, byte strings carry their length, an absent deadline is 0.
 
+mod consumer;
 mod selector;
 mod transaction;
 
+use consumer::{put_consumer, read_consumer};
+pub(crate) use consumer::{read_consumer_name, read_kinds};
 pub(crate) use selector::{put_selector, read_selector};
 use transaction::read_transaction;
 pub(crate) use transaction::{put_transaction, written_twice};
 
 use super::batch::BatchHeader;
+use super::event::{put_position, read_position};
 use super::wire::{WireReader, damaged, put_bytes, put_signed, put_varint};
 use crate::error::Result;
 use crate::limits;
@@ -37,6 +41,9 @@ const TRANSACT: u8 = 15;
 const CREATE_INDEX: u8 = 16;
 const DROP_INDEX: u8 = 17;
 const REBUILD_INDEX: u8 = 18;
+const CREATE_CONSUMER: u8 = 24;
+const ACKNOWLEDGE_CONSUMER: u8 = 25;
+const DELETE_CONSUMER: u8 = 26;
 
 const ALWAYS: u8 = 0;
 const ABSENT: u8 = 1;
@@ -72,6 +79,9 @@ fn number_of(operation: &Operation<'_>) -> u8 {
         Operation::CreateIndex { .. } => CREATE_INDEX,
         Operation::DropIndex(_) => DROP_INDEX,
         Operation::RebuildIndex(_) => REBUILD_INDEX,
+        Operation::CreateConsumer(_) => CREATE_CONSUMER,
+        Operation::AcknowledgeConsumer { .. } => ACKNOWLEDGE_CONSUMER,
+        Operation::DeleteConsumer { .. } => DELETE_CONSUMER,
     }
 }
 
@@ -125,6 +135,12 @@ fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
             put_bytes(out, path.as_bytes());
         }
         Operation::DropIndex(name) | Operation::RebuildIndex(name) => put_bytes(out, name.as_bytes()),
+        Operation::CreateConsumer(item) => put_consumer(out, item),
+        Operation::AcknowledgeConsumer { name, position } => {
+            put_bytes(out, name.as_bytes());
+            put_position(out, *position);
+        }
+        Operation::DeleteConsumer { name } => put_bytes(out, name.as_bytes()),
         Operation::Authorised { token, operation } => {
             put_varint(out, token.0);
             out.push(number_of(operation));
@@ -250,6 +266,11 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         CREATE_INDEX => Operation::CreateIndex { name: index_name(reader)?, path: selector::read_text(reader)? },
         DROP_INDEX => Operation::DropIndex(index_name(reader)?),
         REBUILD_INDEX => Operation::RebuildIndex(index_name(reader)?),
+        CREATE_CONSUMER => Operation::CreateConsumer(read_consumer(reader)?),
+        ACKNOWLEDGE_CONSUMER => {
+            Operation::AcknowledgeConsumer { name: read_consumer_name(reader)?, position: read_position(reader)? }
+        }
+        DELETE_CONSUMER => Operation::DeleteConsumer { name: read_consumer_name(reader)? },
         other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
     })
 }
@@ -307,7 +328,7 @@ fn condition<'a>(reader: &mut WireReader<'a>) -> Result<Condition<'a>> {
 mod tests {
     use super::*;
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
-    use crate::model::{Pattern, PatternFlags, Selector};
+    use crate::model::{ConsumerItem, EventKind, EventKinds, Pattern, PatternFlags, Position, Selector};
 
     fn samples() -> Vec<Command<'static>> {
         let item = PutItem { key: b"k", stored: b"\0\x01", deadline_ms: Some(7) };
@@ -332,6 +353,35 @@ mod tests {
 
     /// The commands that came with queries.
     const GOLDEN_QUERY: &str = include_str!("../../tests/golden/commands_query.hex");
+
+    /// The commands that came with consumers.
+    const GOLDEN_CONSUMERS: &str = include_str!("../../tests/golden/commands_consumers.hex");
+
+    fn consumer_samples() -> Vec<Command<'static>> {
+        let selector = Selector { prefix: Some(b"user:"), filter: Some("value.age >= 30"), ..Selector::default() };
+        let item = ConsumerItem { name: "audit", kinds: EventKinds::default(), start: None, selector };
+        let position = Position { revision: 300, changes: 2 };
+        let removals = EventKinds::of(&[EventKind::Delete, EventKind::Expire]);
+        let operations = [
+            Operation::CreateConsumer(item),
+            Operation::CreateConsumer(ConsumerItem { kinds: removals, start: Some(position), ..item }),
+            Operation::CreateConsumer(ConsumerItem { start: Some(Position::before(0)), ..item }),
+            Operation::AcknowledgeConsumer { name: "audit", position },
+            Operation::DeleteConsumer { name: "\u{e9}" },
+        ];
+        let token = TokenId(1);
+        let authorised =
+            operations.clone().map(|operation| Operation::Authorised { token, operation: Box::new(operation) });
+        let operations = operations.into_iter().chain(authorised);
+        operations.map(|operation| Command { stamp_ms: 1_700_000_000_000, operation }).collect()
+    }
+
+    fn consumer_payload() -> Vec<u8> {
+        let mut out = Vec::new();
+        put_batch_header(&mut out, 0, 0, 0);
+        consumer_samples().iter().for_each(|command| put_command(&mut out, command));
+        out
+    }
 
     fn query_samples() -> Vec<Command<'static>> {
         let item = PutItem { key: b"k", stored: b"\0\x01", deadline_ms: Some(7) };
@@ -430,6 +480,9 @@ mod tests {
         let payload = query_payload();
         let queries: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(queries, query_samples());
+        let payload = consumer_payload();
+        let consumers: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
+        assert_eq!(consumers, consumer_samples());
     }
 
     #[test]
@@ -499,6 +552,7 @@ mod tests {
         assert_eq!(hex(&payload()), GOLDEN_V2.trim());
         assert_eq!(hex(&token_payload()), GOLDEN_TOKENS.trim());
         assert_eq!(hex(&query_payload()), GOLDEN_QUERY.trim());
+        assert_eq!(hex(&consumer_payload()), GOLDEN_CONSUMERS.trim());
     }
 
     #[test]
@@ -521,7 +575,7 @@ mod tests {
 
     #[test]
     fn damaged_payloads_are_an_error_or_other_commands_never_a_panic() {
-        for payload in [payload(), token_payload(), query_payload()] {
+        for payload in [payload(), token_payload(), query_payload(), consumer_payload()] {
             for at in 0..payload.len() {
                 for change in [1u8, 0x80, 0xff] {
                     let mut damaged = payload.clone();

@@ -1,6 +1,6 @@
 //! Command: what the log carries and every replica applies.
 
-use super::{Compare, Condition, Scopes, Selector, TokenHash, TokenId};
+use super::{Compare, Condition, EventKinds, Position, Scopes, Selector, TokenHash, TokenId};
 
 /// One operation together with the time at which the service accepted it.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +60,15 @@ pub(crate) enum Operation<'a> {
     RebuildIndex(&'a str),
     /// Does one branch or the other, all of it or nothing.
     Transact(TransactionItem<'a>),
+    CreateConsumer(ConsumerItem<'a>),
+    /// A consumer has seen everything before this place.
+    AcknowledgeConsumer {
+        name: &'a str,
+        position: Position,
+    },
+    DeleteConsumer {
+        name: &'a str,
+    },
     /// Does the operation only while the token is valid at the state machine's time; otherwise `unauthorized`. What the
     /// token allows was checked by the node that took the operation. Never one within another.
     Authorised {
@@ -85,6 +94,8 @@ impl Operation<'_> {
             Operation::CreateToken(item) => {
                 96 + item.name.len() + item.key_prefixes.iter().map(|prefix| key_bytes(prefix)).sum::<usize>()
             }
+            Operation::CreateConsumer(item) => item.name.len() + 32 + selector_bytes(&item.selector),
+            Operation::AcknowledgeConsumer { name, .. } | Operation::DeleteConsumer { name } => name.len() + 32,
             Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => 32,
             Operation::CreateIndex { name, path } => 16 + name.len() + path.len(),
             Operation::DropIndex(name) | Operation::RebuildIndex(name) => 16 + name.len(),
@@ -127,6 +138,16 @@ pub(crate) struct NewTokenItem<'a> {
     /// None means every key.
     pub key_prefixes: Vec<&'a [u8]>,
     pub deadline_ms: Option<u64>,
+}
+
+/// A named watcher to make.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct ConsumerItem<'a> {
+    pub name: &'a str,
+    pub kinds: EventKinds,
+    /// Where it begins: `None` with the next change, at revision 0 with everything that is there.
+    pub start: Option<Position>,
+    pub selector: Selector<'a>,
 }
 
 /// One record to write.

@@ -91,7 +91,8 @@ pub enum Write<'a> {
     /// Removes every record that the selector picks, as one change: either all or none, and nobody sees a part of it. Other
     /// writes wait meanwhile, on every member: it costs the walk over the keys within the selector's range. Answers
     /// [`Reply::Integer`](crate::Reply::Integer): how many were removed. One that cannot be understood is
-    /// `invalid_condition`.
+    /// `invalid_condition`, and so is one that does not say which records are meant
+    /// ([`Selector::says_which`](crate::Selector::says_which)): an empty prefix means all.
     DeleteWhere {
         /// What to remove.
         selector: Selector<'a>,

@@ -37,6 +37,71 @@ pub struct Selector<'a> {
     pub limit: Option<u64>,
 }
 
+impl Selector<'_> {
+    /// Whether it says which records are meant; an offset and a limit alone do not. An empty prefix does: it means all.
+    pub fn says_which(&self) -> bool {
+        let Selector { prefix, suffix, contains, pattern, range, filter, offset: _, limit: _ } = *self;
+        [prefix, suffix, contains].iter().any(Option::is_some)
+            || pattern.is_some()
+            || range.is_some()
+            || filter.is_some()
+    }
+}
+
+/// A [`Selector`] that borrows nothing, for faces that hand one to another thread.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnedSelector {
+    /// See [`Selector::prefix`].
+    pub prefix: Option<Vec<u8>>,
+    /// See [`Selector::suffix`].
+    pub suffix: Option<Vec<u8>>,
+    /// See [`Selector::contains`].
+    pub contains: Option<Vec<u8>>,
+    /// See [`Selector::pattern`].
+    pub pattern: Option<(String, PatternFlags)>,
+    /// See [`Selector::range`].
+    pub range: Option<(Vec<u8>, Vec<u8>)>,
+    /// See [`Selector::filter`].
+    pub filter: Option<String>,
+    /// See [`Selector::offset`].
+    pub offset: u64,
+    /// See [`Selector::limit`].
+    pub limit: Option<u64>,
+}
+
+impl OwnedSelector {
+    /// The selector that it is.
+    pub fn get(&self) -> Selector<'_> {
+        Selector {
+            prefix: self.prefix.as_deref(),
+            suffix: self.suffix.as_deref(),
+            contains: self.contains.as_deref(),
+            pattern: self.pattern.as_ref().map(|(text, flags)| Pattern { text, flags: *flags }),
+            range: self.range.as_ref().map(|(from, to)| (from.as_slice(), to.as_slice())),
+            filter: self.filter.as_deref(),
+            offset: self.offset,
+            limit: self.limit,
+        }
+    }
+}
+
+impl From<Selector<'_>> for OwnedSelector {
+    fn from(selector: Selector<'_>) -> OwnedSelector {
+        let Selector { prefix, suffix, contains, pattern, range, filter, offset, limit } = selector;
+        let [prefix, suffix, contains] = [prefix, suffix, contains].map(|part| part.map(<[u8]>::to_vec));
+        OwnedSelector {
+            prefix,
+            suffix,
+            contains,
+            pattern: pattern.map(|Pattern { text, flags }| (text.to_owned(), flags)),
+            range: range.map(|(from, to)| (from.to_vec(), to.to_vec())),
+            filter: filter.map(str::to_owned),
+            offset,
+            limit,
+        }
+    }
+}
+
 /// A regular expression over the bytes of a key. It is found in time that grows with the key, whatever the pattern: so it has
 /// no look-around and no back-references. Those are refused, and so is what other languages read in another way.
 ///

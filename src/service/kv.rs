@@ -455,7 +455,13 @@ impl Kv {
                 items.iter().try_for_each(|(key, _)| check_key(key))?;
                 items.iter().try_for_each(|(_, ttl_ms)| check_ttl(Some(*ttl_ms), ErrorKind::InvalidTouchOperation))
             }
-            Write::DeleteWhere { selector } => Selection::of(&selector, Strictness::Asked).map(drop),
+            Write::DeleteWhere { selector } => {
+                if !selector.says_which() {
+                    let message = "say which records to remove; an empty prefix means all";
+                    return Err(Error::new(ErrorKind::InvalidCondition, message));
+                }
+                Selection::of(&selector, Strictness::Asked).map(drop)
+            }
             Write::Transaction(transaction) => self.check_transaction(transaction),
         }
     }

@@ -33,4 +33,5 @@ pub use tokens::{CreatedToken, NewToken, TokenInfo, Tokens};
 pub use transaction::{Txn, decode_transaction, encode_transaction_reply, transaction_reply_to_json};
 pub use verbs::{Guard, PutOptions};
 pub use view::View;
+pub use watch::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 pub use watch::{Watch, WatchOptions, WatchStart, WatchStats};

@@ -7,7 +7,7 @@ use crate::error::Result;
 
 impl StateMachine {
     /// SHA-256 over every record in key order (key, revision, deadline, stored value), the revision, all
-    /// sessions in the order of their use, all tokens, all receipts, and what indexes there are.
+    /// sessions in the order of their use, all tokens, all receipts, all consumers, and what indexes there are.
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
         let (view, sessions) = self.view_with(0, |content, writer| {
             let mut hash = Sha256::new();
@@ -16,6 +16,7 @@ impl StateMachine {
             self.tokens().encode(|token| hash.update(token));
             writer.receipts.encode(|receipt| hash.update(receipt));
             content.indexes.encode(|index| hash.update(index));
+            writer.consumers.encode(|consumer| hash.update(consumer));
             hash.finalize()
         });
         let mut hash = Sha256::new();

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use arc_swap::ArcSwap;
 use papaya::HashSet;
 
+use super::consumers::{ConsumerRecord, Consumers};
 use super::expiry::ExpiryIndex;
 use super::history::{Cursor, History, Recorder};
 use super::indexes::Indexes;
@@ -61,6 +62,7 @@ pub(super) struct Writer {
     pub(super) versions: Versions,
     pub(super) sessions: Sessions,
     pub(super) receipts: Receipts,
+    pub(super) consumers: Consumers,
     pub(super) recorder: Recorder,
 }
 
@@ -105,6 +107,16 @@ impl StateMachine {
     /// there is no such session.
     pub(crate) fn session_owner(&self, session: u64) -> Option<Option<TokenId>> {
         self.content().writer().sessions.owner(session)
+    }
+
+    /// The named watcher of this name.
+    pub(crate) fn consumer(&self, name: &str) -> Option<ConsumerRecord> {
+        self.content().writer().consumers.get(name).cloned()
+    }
+
+    /// All named watchers, by name.
+    pub(crate) fn consumers(&self) -> Vec<ConsumerRecord> {
+        self.content().writer().consumers.all().cloned().collect()
     }
 
     /// How many records were removed here because their time was over.

@@ -124,6 +124,10 @@ impl Model {
                 self.tokens.remove(token).ok_or(ErrorKind::NotFound)?;
                 Ok(Reply::Done { revision: 0 })
             }
+            // Theirs are in `consumers`.
+            Operation::CreateConsumer(_) | Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => {
+                unreachable!("the generator makes none")
+            }
             Operation::NoteTokenUse { token, used_ms } => {
                 let (_, _, noted_ms) = self.tokens.get_mut(token).ok_or(ErrorKind::NotFound)?;
                 *noted_ms = (*noted_ms).max(Some(time_ms.min(*used_ms)));
@@ -401,7 +405,10 @@ fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
             }
         }
         Operation::Authorised { operation, .. } => skew(operation, skew_ms),
-        Operation::Delete { .. }
+        Operation::CreateConsumer(_)
+        | Operation::AcknowledgeConsumer { .. }
+        | Operation::DeleteConsumer { .. }
+        | Operation::Delete { .. }
         | Operation::DeleteMany(_)
         | Operation::DeleteWhere(_)
         | Operation::OpenSession

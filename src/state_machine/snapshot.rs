@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! header  := version (4)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  4 index*          about 1 MiB
+//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  4 index*  |  8 consumer*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
 //! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
 //! owner   := 0  |  1  id of a token
@@ -11,9 +11,9 @@
 //! index   := name  path
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest,
-//! indexes in strictly ascending order of their names; what these hold is made of the records. Version 3 had no receipts and no
-//! indexes. Version 2 had no tokens, and its sessions no owner.
+//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest, indexes and
+//! consumers (see `consumers`) in strictly ascending order of their names; what indexes hold is made of the records. Version 3
+//! had no receipts, no indexes and no consumers. Version 2 had no tokens, and its sessions no owner.
 //! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
 //! first record.
 
@@ -39,6 +39,7 @@ const SESSIONS: u8 = 1;
 const TOKENS: u8 = 2;
 const RECEIPTS: u8 = 3;
 const INDEXES: u8 = 4;
+const CONSUMERS: u8 = 8;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
 /// What stands before the blocks.
@@ -81,7 +82,7 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Sessions, tokens, receipts and indexes: copied, as they are few and small; records are looked at as they were.
+    /// All but the records: copied, as it is little; records are looked at as they were.
     other_blocks: Vec<Vec<u8>>,
 }
 
@@ -101,6 +102,7 @@ impl StateMachine {
             self.tokens().encode(|token| blocks.put(TOKENS, token));
             writer.receipts.encode(|receipt| blocks.put(RECEIPTS, receipt));
             content.indexes.encode(|index| blocks.put(INDEXES, index));
+            writer.consumers.encode(|consumer| blocks.put(CONSUMERS, consumer));
             (header, blocks.0)
         });
         PinnedSnapshot { header, view, other_blocks }
@@ -167,12 +169,17 @@ pub(crate) fn load_snapshot(
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
         let kind = if header.version == VERSION_WITHOUT_SESSIONS { RECORDS } else { reader.u8()? };
-        if kind > newest_kind {
+        let has_consumers = header.version > VERSION_WITHOUT_RECEIPTS;
+        if kind > newest_kind && !(kind == CONSUMERS && has_consumers) {
             return Err(damaged(&format!("a block of a snapshot of unknown kind {kind}")));
         }
         while !reader.is_empty() {
             if kind == SESSIONS {
                 writer.sessions.decode(&mut reader, header.version > VERSION_WITHOUT_TOKENS)?;
+                continue;
+            }
+            if kind == CONSUMERS {
+                writer.consumers.decode(&mut reader)?;
                 continue;
             }
             if kind == TOKENS {
@@ -232,7 +239,8 @@ mod tests {
     use crate::encoding::batch::{UNSTAMPED_VERSION, put_batch_header, stamp_batch};
     use crate::encoding::command::put_command;
     use crate::model::{
-        Command, Condition, NewTokenItem, Operation, PutItem, Scopes, StepItem, TokenId, TransactionItem,
+        Command, Condition, ConsumerItem, EventKinds, NewTokenItem, Operation, Position, PutItem, Scopes, Selector,
+        StepItem, TokenId, TransactionItem,
     };
 
     /// Two records, one with a deadline, as the first release wrote them: `header` and `block` in hex.
@@ -241,7 +249,8 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
     /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
     const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
-    /// The same with four receipts and two indexes: `header`, `records`, `sessions`, `tokens`, `receipts` and `indexes`.
+    /// The same with four receipts, two indexes and two consumers: `header`, `records`, `sessions`, `tokens`, `receipts`,
+    /// `indexes` and `consumers`.
     const GOLDEN_V4: &str = include_str!("../../tests/golden/snapshot_content_v4.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
@@ -318,7 +327,8 @@ mod tests {
         machine
     }
 
-    /// The same, and receipts: of somebody with a token and of others, with every kind of result.
+    /// The same, and receipts: of somebody with a token and of others, with every kind of result; and two consumers, one
+    /// of which has acknowledged.
     fn sample() -> StateMachine {
         let machine = sample_v3();
         let increment = StepItem::Increment { key: b"n", by: 7, initial: 1, deadline_ms: None };
@@ -330,6 +340,9 @@ mod tests {
         };
         let empty = TransactionItem { idempotency_key: b"second", ..TransactionItem::default() };
         let token = TokenId::of(&[7; 32]);
+        let selector = Selector { prefix: Some(b"a"), ..Selector::default() };
+        let item = ConsumerItem { name: "audit", kinds: EventKinds::default(), start: None, selector };
+        let position = Position { revision: 2, changes: 1 };
         let operations = [
             Operation::Transact(big),
             Operation::Transact(empty.clone()),
@@ -340,6 +353,9 @@ mod tests {
                 operation: Box::new(Operation::Transact(empty.clone())),
             },
             Operation::Authorised { token, operation: Box::new(Operation::Transact(empty)) },
+            Operation::CreateConsumer(item),
+            Operation::CreateConsumer(ConsumerItem { name: "cache", start: Some(Position::before(1)), ..item }),
+            Operation::AcknowledgeConsumer { name: "cache", position },
         ];
         machine.apply(&batch(0, 0, 0, &operations), |_| {}).unwrap();
         machine
@@ -370,13 +386,13 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        for (name, block) in ["records", "sessions", "tokens", "receipts", "indexes"].iter().zip(blocks_of(&snapshot)) {
+        let names = ["records", "sessions", "tokens", "receipts", "indexes", "consumers"];
+        for (name, block) in names.iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
         assert_eq!(written, GOLDEN_V4);
 
-        let blocks = ["records ", "sessions ", "tokens ", "receipts ", "indexes "];
-        let blocks = blocks.map(|name| bytes_of(GOLDEN_V4, name)).to_vec();
+        let blocks = names.map(|name| bytes_of(GOLDEN_V4, &format!("{name} "))).to_vec();
         let copy = load(&bytes_of(GOLDEN_V4, "header "), blocks).unwrap();
         assert_eq!(copy.digest().unwrap(), machine.digest().unwrap());
         assert_eq!(copy.time_ms(), 1_600_000_000_000);
@@ -440,6 +456,15 @@ mod tests {
         assert!(load(&header, vec![index("b", "value"), index("a", "value")]).is_err(), "out of order");
         let many = (0..17).map(|n| index(&format!("{n:02}"), "value")).collect();
         assert!(load(&header, many).is_err(), "too many");
+    }
+
+    #[test]
+    fn consumers_that_no_command_can_have_made_are_refused() {
+        let (header, consumers) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "consumers "));
+        assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![consumers.clone()]).is_err());
+        assert_eq!(load(&header, vec![consumers.clone()]).unwrap().consumers().len(), 2);
+        assert!(load(&header, vec![consumers.clone(), consumers.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![consumers[..consumers.len() - 1].to_vec()]).is_err(), "cut off");
     }
 
     #[test]

@@ -2,26 +2,12 @@
  *
  * usage: conformance VECTORS SCRIPT... (tests/golden/values/vectors.txt tests/conformance/basic.txt ...) */
 #include "check.h"
+#include "json.h"
 
 #include <time.h>
 
 enum { WORDS = 16, ITEMS = 1024 };
 
-/* Part of a line. */
-typedef struct {
-  const char *data;
-  size_t len;
-} span;
-
-static span none(void) { return (span){NULL, 0}; }
-static int is(span word, const char *text) { return word.len == strlen(text) && memcmp(word.data, text, word.len) == 0; }
-static int same_span(span left, span right) {
-  return left.len == right.len && memcmp(left.data, right.data, left.len) == 0;
-}
-static int begins(span word, const char *text) {
-  return word.len >= strlen(text) && memcmp(word.data, text, strlen(text)) == 0;
-}
-static span after(span word, size_t count) { return (span){word.data + count, word.len - count}; }
 static double number_of(span word) { return strtod(word.data, NULL); }
 static uint64_t ms_of(span seconds) { return (uint64_t)(number_of(seconds) * 1000 + 0.5); }
 
@@ -128,46 +114,6 @@ static concord_bytes value_of(span word) {
   return json_value(word);
 }
 
-/* What stands between the brackets of a list or an object. */
-static span inside_of(span list) { return list.len < 2 ? none() : (span){list.data + 1, list.len - 2}; }
-
-/* Steps through the inside of a compact JSON list, or of an object, of whose members `name` is the key. */
-static int element(span *list, span *name, span *value) {
-  size_t at = 0, depth = 0, colon = 0;
-  int inside = 0;
-  for (; at < list->len; at++) {
-    char c = list->data[at];
-    if (inside) {
-      if (c == '\\') at++;
-      else if (c == '"') inside = 0;
-    } else if (c == '"') {
-      inside = 1;
-    } else if (c == '[' || c == '{') {
-      depth++;
-    } else if (c == ']' || c == '}') {
-      depth--;
-    } else if (c == ':' && depth == 0 && colon == 0) {
-      colon = at;
-    } else if (c == ',' && depth == 0) {
-      break;
-    }
-  }
-  if (at == 0) return 0;
-  *name = (span){list->data, colon};
-  *value = colon == 0 ? (span){list->data, at} : (span){list->data + colon + 1, at - colon - 1};
-  *list = after(*list, at < list->len && list->data[at] == ',' ? at + 1 : at);
-  return 1;
-}
-
-static span member(span object, const char *wanted) {
-  span name, value;
-  object = inside_of(object);
-  while (element(&object, &name, &value)) {
-    if (is(inside_of(name), wanted)) return value;
-  }
-  return none();
-}
-
 /* ---- one step ---- */
 
 typedef struct {
@@ -198,12 +144,16 @@ static concord_read_options reading(const sentence *step) {
 static concord_write_options writing(const sentence *step) {
   concord_write_options options = CONCORD_WRITE_OPTIONS_INIT;
   span ttl = option(step, "ttl"), compress = option(step, "compress");
-  span expected = option(step, "expected"), revision = option(step, "revision");
+  span expected = option(step, "expected"), revision = option(step, "revision"), where = option(step, "condition");
   if (ttl.data != NULL) options.ttl_ms = ms_of(ttl);
   if (compress.data != NULL) options.compress = is(compress, "true") ? CONCORD_COMPRESS_ALWAYS : CONCORD_COMPRESS_NEVER;
   if (revision.data != NULL) {
     options.condition = CONCORD_CONDITION_REVISION;
     options.revision = (uint64_t)number_of(revision);
+  }
+  if (where.data != NULL) {
+    options.condition = CONCORD_CONDITION_WHERE;
+    options.where = key_of(where);
   }
   if (is(expected, ":absent")) {
     options.condition = CONCORD_CONDITION_ABSENT;
@@ -386,6 +336,77 @@ static concord_status run_bulk(const concord_db *db, const sentence *step, span 
   return status;
 }
 
+static concord_bytes said(const sentence *step, const char *name) {
+  span word = option(step, name);
+  return word.data == NULL ? (concord_bytes){NULL, 0} : key_of(word);
+}
+
+static concord_selector selecting(const sentence *step) {
+  concord_selector selector = CONCORD_SELECTOR_INIT;
+  span name, range = option(step, "range"), offset = option(step, "offset"), limit = option(step, "limit");
+  span flags = option(step, "flags");
+  selector.prefix = said(step, "prefix");
+  selector.suffix = said(step, "suffix");
+  selector.contains = said(step, "contains");
+  selector.pattern = said(step, "pattern");
+  selector.where = said(step, "where");
+  if (flags.data != NULL) {
+    char *letters = block(flags.len);
+    memcpy(letters, flags.data, flags.len);
+    letters[flags.len] = 0;
+    selector.pattern_flags = letters;
+  }
+  if (range.data != NULL) {
+    span end = none();
+    range = inside_of(range);
+    if (element(&range, &name, &end)) selector.range_from = key_of(end);
+    if (element(&range, &name, &end)) selector.range_to = key_of(end);
+  }
+  if (offset.data != NULL) selector.offset = strtoull(offset.data, NULL, 10);
+  if (limit.data != NULL) selector.limit = strtoull(limit.data, NULL, 10);
+  return selector;
+}
+
+/* Whether the records that a selector picks are the keys, or the pairs, that a list has. */
+static concord_status run_scan(const concord_db *db, const sentence *step, span list, int *right) {
+  concord_selector selector = selecting(step);
+  concord_scan_options options = CONCORD_SCAN_OPTIONS_INIT;
+  concord_scan *scan;
+  concord_item item;
+  span name, wanted;
+  options.selector = &selector;
+  options.consistency = reading(step).consistency;
+  options.keys_only = is(step->words[0], "keys");
+  concord_status status = concord_scan_open(db, &options, &scan);
+  if (status != CONCORD_OK) return status;
+  *right = 1;
+  list = inside_of(list);
+  while ((status = concord_scan_next(scan, &item)) == CONCORD_OK) {
+    *right = *right && element(&list, &name, &wanted);
+    if (!*right) break;
+    if (!options.keys_only) {
+      span second = none(), pair = inside_of(wanted);
+      *right = element(&pair, &name, &wanted) && element(&pair, &name, &second) && is_value(second, item.value);
+    }
+    concord_bytes key = key_of(wanted);
+    *right = *right && same(item.key, key.data, key.len);
+  }
+  *right = *right && !element(&list, &name, &wanted);
+  OK(concord_scan_close(scan));
+  return status == CONCORD_NOT_FOUND ? CONCORD_OK : status;
+}
+
+static concord_status run_query(const concord_db *db, const sentence *step, span result, int *right) {
+  concord_selector selector = selecting(step);
+  concord_read_options read = reading(step);
+  uint64_t count = 0;
+  if (!is(step->words[0], "count") && !is(step->words[0], "delete_where")) return run_scan(db, step, result, right);
+  concord_status status = is(step->words[0], "count") ? concord_count(db, &selector, &read, &count)
+                                                      : concord_delete_where(db, &selector, NULL, &count);
+  *right = status == CONCORD_OK && result.data != NULL && count == strtoull(result.data, NULL, 10);
+  return status;
+}
+
 static concord_status run_read(const concord_db *db, const sentence *step, const span *result, int *right) {
   span verb = step->words[0];
   concord_bytes name = key_of(step->words[1]);
@@ -450,7 +471,9 @@ static int run(const concord_db *db, const sentence *step, const sentence *resul
   int bulk = begins(verb, "get_all") || is(verb, "get_many") || is(verb, "delete_many") || is(verb, "touch_many") ||
              begins(verb, "put_many");
   int read = is(verb, "get") || is(verb, "get_record") || is(verb, "get_with_ttl") || is(verb, "ttl");
-  status = bulk   ? run_bulk(db, step, result->words[1], &right)
+  int query = is(verb, "keys") || is(verb, "pairs") || is(verb, "count") || is(verb, "delete_where");
+  status = query  ? run_query(db, step, result->words[1], &right)
+           : bulk ? run_bulk(db, step, result->words[1], &right)
            : read ? run_read(db, step, &result->words[1], &right)
                   : run_write(db, step, &result->words[1], &right);
   if (token_status != CONCORD_OK) status = token_status;

@@ -224,6 +224,53 @@ static void a_store_says_where_it_serves() {
   THROWS(CONCORD_INVALID_CONFIG, concord::Db::connect("127.0.0.1:1", client));
 }
 
+static void selectors_pick_records() {
+  concord::Db db = in_memory();
+  for (int at = 1; at <= 3; at++) {
+    db.put("product:" + std::to_string(at), concord::json(R"({"price":)" + std::to_string(at * 50) + "}"));
+  }
+  concord::Selector dear;
+  dear.prefix = "product:", dear.where = "value.price >= 100";
+  concord::Scan scan = db.select(dear);
+  CHECK(scan.next()->key == "product:2");
+  auto item = scan.next();
+  CHECK(item->key == "product:3" && item->value().to_json() == R"({"price":150})" && !scan.next());
+  CHECK(db.select(dear, true).next()->encoded.empty());
+  CHECK(db.count(dear) == 2 && db.count() == 3);
+  dear.limit = 1;
+  CHECK(db.count(dear) == 1);
+  concord::Selector range;
+  range.range = {"product:1", "product:2"};
+  range.pattern = "^PRODUCT", range.pattern_flags = "i";
+  CHECK(db.count(range) == 2);
+  range.range = {std::string_view(), "product:1"};
+  CHECK(db.count(range) == 1);
+  try {
+    dear.where = "value.price >";
+    (void)db.count(dear);
+    CHECK(false);
+  } catch (const concord::Error &error) {
+    CHECK(error.status() == CONCORD_INVALID_CONDITION && error.column() == 14);
+  }
+  THROWS(CONCORD_INVALID_CONDITION, db.erase_where({}));
+  CHECK(!db.put_if("product:1", concord::null(), concord::WriteOptions().if_where("value.price > 50")));
+  CHECK(db.put_if("product:1", concord::null(), concord::WriteOptions().if_where("value.price == 50")));
+
+  concord::Queue queue = db.queue();
+  queue.count(range, 1);
+  CHECK(queue.next()->integer() == 1);
+  concord::Scan walk = queue.select({}, 2);
+  CHECK(queue.next()->integer() == 3);
+  for (int at = 0; at < 3; at++) CHECK(walk.next());
+  queue.more(walk, 3);
+  CHECK(queue.next()->integer() == 0 && !walk.next());
+  concord::Selector everything;
+  everything.prefix = std::string_view();
+  queue.erase_where(everything, 4);
+  CHECK(queue.next()->integer() == 3 && db.count() == 0);
+  CHECK(db.erase_where(everything) == 0);
+}
+
 static void moving_leaves_nothing_behind() {
   concord::Db first = in_memory();
   first.put("a", "x");
@@ -245,6 +292,7 @@ int main() {
   RUN(counters_and_batches);
   RUN(scans_walk_a_range);
   RUN(queues_complete);
+  RUN(selectors_pick_records);
   RUN(a_cluster_is_an_object_too);
   RUN(tokens_are_objects_too);
   RUN(a_store_says_where_it_serves);

@@ -71,6 +71,11 @@ static void null_is_an_error_everywhere(void) {
   EXPECT(CONCORD_INVALID_CONFIG, concord_get_many(NULL, NULL, 0, NULL, NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_read_many(NULL, NULL, 0, NULL, NULL, NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_scan_open(NULL, NULL, &scan));
+  EXPECT(CONCORD_INVALID_CONFIG, concord_scan_open_async(NULL, NULL, 1, &scan));
+  EXPECT(CONCORD_INVALID_CONFIG, concord_count(NULL, NULL, NULL, &ttl_ms));
+  EXPECT(CONCORD_INVALID_CONFIG, concord_delete_where(NULL, NULL, NULL, &ttl_ms));
+  EXPECT(CONCORD_INVALID_CONFIG, concord_expression_holds(key("true"), key("a"), one(), 1, 0, NULL));
+  EXPECT(CONCORD_INVALID_CONDITION, concord_expression_check((concord_bytes){NULL, 0}));
   EXPECT(CONCORD_INVALID_CONFIG, concord_scan_next(NULL, &item));
   EXPECT(CONCORD_INVALID_CONFIG, concord_scan_close(NULL));
   EXPECT(CONCORD_INVALID_CONFIG, concord_status_json(NULL, &buffer));
@@ -341,6 +346,11 @@ static void the_child_of_a_fork_gets_an_error(void) {
     right = right && concord_close(db) == CONCORD_CLOSED;
     concord_db *own = open_memory();
     right = right && put_int(own, "c", 3) == CONCORD_OK && get_int(own, "c") == 3;
+    concord_queue *own_queue;
+    concord_completion done;
+    right = right && concord_queue_open(own, &own_queue) == CONCORD_OK;
+    right = right && concord_count_async(own_queue, NULL, NULL, 1) == CONCORD_OK;
+    right = right && concord_queue_next(own_queue, -1, &done) == CONCORD_OK && done.integer == 1;
     right = right && concord_close(own) == CONCORD_OK;
     _exit(write(answers[1], right ? "y" : "n", 1) == 1 ? 0 : 1);
   }

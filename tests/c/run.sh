@@ -91,6 +91,7 @@ done
 arguments() {
   case $1 in
     golden) echo tests/golden/values ;;
+    expressions) echo tests/golden/expressions.json ;;
     conformance) echo tests/golden/values/vectors.txt tests/conformance/*.txt ;;
   esac
 }

@@ -60,7 +60,7 @@ static concord_status any_call(uint64_t *random) {
   concord_put_item item_put = {one_key, value, writing.ttl_ms};
   concord_touch_item item_touch = {one_key, len};
   concord_bytes two_keys[2] = {one_key, key("k1")};
-  switch (step(random) % 28) {
+  switch (step(random) % 31) {
     case 0: return concord_put(db, one_key, value, &writing);
     case 1: return concord_put_new(db, one_key, value, &writing);
     case 2: return concord_put_if(db, one_key, value, &writing);
@@ -122,8 +122,23 @@ static concord_status any_call(uint64_t *random) {
       pthread_mutex_unlock(&lock);
       concord_queue_close(before);
       return CONCORD_OK;
-    case 25: return concord_wait_ready(db, 1 + len % 3);
-    case 26: return concord_cluster_transfer_leadership(db, len % 2, 1 + concord_reads_at_once(db, reading.consistency));
+    case 25: return concord_count(db, NULL, &reading, &ttl_ms);
+    case 26: {
+      concord_selector selector = CONCORD_SELECTOR_INIT;
+      selector.prefix = key("k"), selector.limit = len % 3;
+      return len % 2 ? concord_delete_where(db, &selector, &writing, &ttl_ms)
+                     : concord_delete_where_async(queue, &selector, &writing, dice);
+    }
+    case 27: {
+      concord_scan *mine;
+      if (len % 2) return concord_count_async(queue, NULL, &reading, dice);
+      status = concord_scan_open_async(queue, &scanning, dice, &mine);
+      if (status == CONCORD_OK && len % 4) concord_scan_more_async(queue, mine, dice);
+      if (status == CONCORD_OK) concord_scan_close(mine);
+      return status;
+    }
+    case 28: return concord_wait_ready(db, 1 + len % 3);
+    case 29: return concord_cluster_transfer_leadership(db, len % 2, 1 + concord_reads_at_once(db, reading.consistency));
     default:
       if (len % 16 == 0) return concord_close(db);
       if (len % 16 != 1) return CONCORD_OK;

@@ -87,6 +87,11 @@ impl<'a> Token<'a> {
         self.json().as_str().expect("a key is a JSON string").as_bytes().to_vec()
     }
 
+    /// An expression or a pattern.
+    pub fn text(self) -> String {
+        String::from_utf8(self.key()).expect("text")
+    }
+
     /// The encoded value. `Err` when even encoding it is refused.
     pub fn value(self) -> concord_kv::Result<Vec<u8>> {
         if let Some(name) = self.word.strip_prefix('@') {

@@ -11,9 +11,10 @@ use concord_kv::{
 use serde_json::Value as Json;
 
 use crate::script::Token;
+use crate::selection;
 
 /// What a step answered, before it is compared.
-enum Answer {
+pub enum Answer {
     Done,
     Value(Vec<u8>),
     Ttl(Option<u64>),
@@ -21,9 +22,11 @@ enum Answer {
     Record(Vec<u8>, u64, Option<u64>),
     /// Per key: a status, a value, a value with lifetime, or an error.
     Keys(BTreeMap<String, PerKey>),
+    Picked(Vec<Vec<u8>>),
+    Pairs(Vec<(Vec<u8>, Vec<u8>)>),
 }
 
-enum PerKey {
+pub enum PerKey {
     Ok,
     Read(Vec<u8>),
     Plain(Vec<u8>),
@@ -91,6 +94,7 @@ fn answer(db: &Concord, words: &[Token]) -> Result<Answer> {
         "touch_many" => touch_many(kv, words[1].json()),
         "get_many" => get_many(kv, words),
         "get_all" | "get_all_with_ttl" => get_all(kv, words),
+        "keys" | "pairs" | "count" | "delete_where" => selection::Wanted::of(words).ask(db.query(), words[0].word),
         "sleep_ms" => {
             std::thread::sleep(Duration::from_millis(words[1].integer().unsigned_abs()));
             Ok(Answer::Done)
@@ -105,16 +109,17 @@ fn value(token: Token) -> Result<Value> {
 
 fn guard(words: &[Token]) -> Result<Guard> {
     let option = |name: &str| words.iter().find_map(|word| word.option(name));
-    match (option("expected"), option("revision")) {
-        (Some(token), None) if token.word == ":absent" => Ok(Guard::Absent),
-        (Some(token), None) => Ok(Guard::Expected(value(token)?)),
-        (None, Some(token)) => Ok(Guard::Revision(token.integer().unsigned_abs())),
+    match (option("expected"), option("revision"), option("condition")) {
+        (None, None, Some(token)) => Ok(Guard::Where(token.text())),
+        (Some(token), None, None) if token.word == ":absent" => Ok(Guard::Absent),
+        (Some(token), None, None) => Ok(Guard::Expected(value(token)?)),
+        (None, Some(token), None) => Ok(Guard::Revision(token.integer().unsigned_abs())),
         _ => panic!("Rust takes exactly one guard; the step should say `# not: rust`"),
     }
 }
 
 /// The options of a read that names a level, `None` for one that does not.
-fn level(words: &[Token]) -> Option<ReadOptions> {
+pub fn level(words: &[Token]) -> Option<ReadOptions> {
     let token = words.iter().find_map(|word| word.option("consistency"))?;
     let consistency = Some(concord_kv::parse_consistency(token.word).expect("a level"));
     Some(ReadOptions { consistency, ..ReadOptions::default() })
@@ -207,6 +212,18 @@ fn matches(answer: &Answer, expected: &[Token]) -> bool {
             let right = if rev == "?" { *revision > 0 } else { rev == revision.to_string() };
             right && is_value(value, *token) && is_ttl(*ttl_ms, ttl.option("ttl").expect("ttl=").word)
         }
+        (Answer::Picked(keys), [token]) => {
+            let json = token.json();
+            keys.len() == array(&json).len()
+                && keys.iter().zip(array(&json)).all(|(key, json)| key == text(json).as_bytes())
+        }
+        (Answer::Pairs(pairs), [token]) => {
+            let json = token.json();
+            let same = |((key, value), json): (&(Vec<u8>, Vec<u8>), &Json)| {
+                key == text(&json[0]).as_bytes() && is_json(value, &json[1])
+            };
+            pairs.len() == array(&json).len() && pairs.iter().zip(array(&json)).all(same)
+        }
         (Answer::Keys(keys), [token]) => {
             let json = token.json();
             let expected = json.as_object().expect("an object");
@@ -278,6 +295,11 @@ fn describe(answer: &Answer) -> String {
         Answer::Record(value, revision, ttl_ms) => {
             format!("ok {} rev={revision} ttl={ttl_ms:?} ms", short(json(value)))
         }
+        Answer::Picked(keys) => {
+            let keys: Vec<_> = keys.iter().map(|key| String::from_utf8_lossy(key)).collect();
+            format!("{} keys: {}", keys.len(), short(keys.join(" ")))
+        }
+        Answer::Pairs(pairs) => format!("{} pairs", pairs.len()),
         Answer::Keys(keys) => {
             format!("{} keys: {}", keys.len(), short(keys.keys().cloned().collect::<Vec<_>>().join(" ")))
         }

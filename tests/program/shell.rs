@@ -16,6 +16,8 @@ const VERBS: &[&str] = &[
     "increment",
     "list",
     "query",
+    "txn",
+    "index",
     "watch",
     "import",
     "export",

@@ -4,8 +4,8 @@ use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use concord_kv::{
-    Concord, Config, Consistency, ErrorKind, Guard, NewToken, PutOptions, ReadOptions, Result, Scopes, Selector, Value,
-    WatchOptions, Write,
+    Concord, Config, Consistency, ErrorKind, Guard, NewConsumer, NewToken, PutOptions, ReadOptions, Result, Scopes,
+    Selector, Value, WatchOptions, Write,
 };
 
 use super::{ADMIN, BOTH, READ, WRITE, create, token};
@@ -66,6 +66,10 @@ pub const VERBS: &[(&str, Need, Verb)] = &[
     ("view.get_many", Need::Read, |db, key| db.kv().view(&ReadOptions::default())?.get_many(&[key.as_bytes()], |_| ())),
     ("view.scan", Need::Read, scan),
     ("watch all", Need::ReadAll, |db, _| watch(db, Selector::default())),
+    ("consumers.open", Need::Both, |db, key| {
+        let selector = Selector { prefix: Some(key.as_bytes()), ..Selector::default() };
+        db.consumers().open(key, &NewConsumer { selector, ..NewConsumer::default() }).map(drop)
+    }),
     ("watch", Need::Read, |db, key| watch(db, Selector { prefix: Some(key.as_bytes()), ..Selector::default() })),
     ("get_all", Need::ReadAll, |db, _| db.kv().get_all().map(drop)),
     ("put", Need::Write, |db, key| db.kv().put(key, 1).wait()),
@@ -90,6 +94,9 @@ pub const VERBS: &[(&str, Need, Verb)] = &[
 
 /// Verbs of a member or a client that are about no single key.
 const OTHERS: &[(&str, Need, Verb)] = &[
+    ("consumers.list", Need::ReadAll, |db, _| db.consumers().list().map(drop)),
+    ("consumers.get", Need::Read, |db, _| db.consumers().get("nobody").map(drop)),
+    ("consumers.delete", Need::Both, |db, _| db.consumers().delete("nobody")),
     ("status", Need::Read, |db, _| db.status().map(drop)),
     ("members", Need::Read, |db, _| db.members().map(drop)),
     ("tokens.create", Need::Admin, |db, _| db.tokens().create(&token(READ, &[])).map(drop)),

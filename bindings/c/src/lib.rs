@@ -6,15 +6,19 @@
 #![allow(clippy::missing_safety_doc, reason = "the head of concord.h says once what every pointer must be")]
 
 pub mod batch;
+mod beside;
 pub mod bytes;
 pub mod client;
 pub mod cluster;
+pub mod expression;
 mod handle;
 pub mod http;
 pub mod kv;
 pub mod options;
+pub mod query;
 pub mod queue;
 pub mod scan;
+pub mod selector;
 pub mod status;
 pub mod store;
 pub mod tokens;

@@ -9,6 +9,7 @@ use concord_kv::{Durability, ErrorKind, ReadOptions};
 use crate::bytes::concord_bytes;
 use crate::cluster::{cluster_configuration, concord_cluster_options};
 use crate::http::{Http, concord_http_options};
+use crate::selector::{concord_selector, utf8};
 use crate::status::{Failure, Outcome};
 use crate::tokens::token_text;
 
@@ -85,6 +86,9 @@ pub enum concord_condition {
     /// The current value equals `expected`, numbers by what they are worth, maps whatever the order of their
     /// entries; otherwise CONCORD_CONDITION_FAILED or CONCORD_NOT_FOUND.
     CONCORD_CONDITION_EXPECTED = 3,
+    /// The expression `where` is true of the current record: `value.version < 2`; otherwise CONCORD_CONDITION_FAILED or
+    /// CONCORD_NOT_FOUND. One that cannot be understood is CONCORD_INVALID_CONDITION, see concord_last_error_column().
+    CONCORD_CONDITION_WHERE = 4,
 }
 
 /// Options of concord_open(). Zero in a field means its default.
@@ -173,9 +177,11 @@ pub struct concord_write_options {
     pub expected: concord_bytes,
     /// In whose name, as in concord_read_options.
     pub token: *const c_char,
+    /// With CONCORD_CONDITION_WHERE: an expression, UTF-8, up to 4,096 bytes; otherwise empty.
+    pub r#where: concord_bytes,
 }
 
-/// Options of concord_scan_open(): which keys, in the order of their bytes.
+/// Options of concord_scan_open(): which records, in the order of their keys' bytes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct concord_scan_options {
@@ -189,13 +195,15 @@ pub struct concord_scan_options {
     pub end: concord_bytes,
     /// A concord_consistency.
     pub consistency: i32,
-    /// Keep it 0.
-    pub reserved: u32,
+    /// 1: without the values, which come empty; 0: with them.
+    pub keys_only: u32,
     /// Milliseconds that opening the scan may wait; 0 is 5,000.
     pub timeout_ms: u64,
     /// In whose name, as in concord_read_options. A token that reaches only some keys needs a scan within one of its
     /// prefixes.
     pub token: *const c_char,
+    /// What else must hold of the records. NULL: nothing. With it `prefix` above is empty: the selector has its own.
+    pub selector: *const concord_selector,
 }
 
 /// A struct that begins with its own size and means its defaults when all else is zero.
@@ -222,12 +230,14 @@ unsafe impl OptionStruct for concord_read_options {
 // SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_write_options {
     const NAME: &'static str = "concord_write_options";
-    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_write_options, token)];
+    const EARLIER_BYTES: &'static [usize] =
+        &[offset_of!(concord_write_options, token), offset_of!(concord_write_options, r#where)];
 }
 // SAFETY: `repr(C)`, `size` first, only integers and pointers.
 unsafe impl OptionStruct for concord_scan_options {
     const NAME: &'static str = "concord_scan_options";
-    const EARLIER_BYTES: &'static [usize] = &[offset_of!(concord_scan_options, token)];
+    const EARLIER_BYTES: &'static [usize] =
+        &[offset_of!(concord_scan_options, token), offset_of!(concord_scan_options, selector)];
 }
 
 /// Largest size that a struct of a newer header may plausibly have.
@@ -345,28 +355,31 @@ pub(crate) unsafe fn write_options<'a>(options: *const concord_write_options) ->
         let compress = Compress::Auto;
         return Ok(Writing { timeout_ms: None, ttl_ms: None, compress, condition: Condition::Always });
     };
-    // SAFETY: `expected` is readable for as long as the options are, as the caller promised.
-    let expected = unsafe { given.expected.slice("expected") }?;
+    // SAFETY: both are readable for as long as the options are, as the caller promised.
+    let (expected, expression) = unsafe { (given.expected.slice("expected")?, given.r#where.slice("where")?) };
     let compress = match given.compress {
         0 => Compress::Auto,
         1 => Compress::Always,
         2 => Compress::Never,
         other => return Err(Failure::argument(format!("compress {other} is none of concord_compress"))),
     };
-    let condition = condition_of(given.condition, given.revision, expected)?;
+    let condition = condition_of(given.condition, given.revision, expected, expression)?;
     Ok(Writing { timeout_ms: nonzero(given.timeout_ms), ttl_ms: nonzero(given.ttl_ms), compress, condition })
 }
 
 /// A condition from its parts. Parts of another condition are an error: a write that its author believes guarded
 /// must never run unguarded.
-fn condition_of<'a>(kind: i32, revision: u64, expected: &'a [u8]) -> Outcome<Condition<'a>> {
-    match (kind, revision != 0, !expected.is_empty()) {
-        (0, false, false) => Ok(Condition::Always),
-        (1, false, false) => Ok(Condition::Absent),
-        (2, _, false) => Ok(Condition::Revision(revision)),
-        (3, false, true) => Ok(Condition::Expected(expected)),
-        (0, true, false) | (0, false, true) | (3, false, false) => Err(ErrorKind::InvalidCondition.into()),
-        (0..=3, ..) => Err(ErrorKind::ConflictingConditions.into()),
+fn condition_of<'a>(kind: i32, revision: u64, expected: &'a [u8], expression: &'a [u8]) -> Outcome<Condition<'a>> {
+    match (kind, revision != 0, !expected.is_empty(), !expression.is_empty()) {
+        (0, false, false, false) => Ok(Condition::Always),
+        (1, false, false, false) => Ok(Condition::Absent),
+        (2, _, false, false) => Ok(Condition::Revision(revision)),
+        (3, false, true, false) => Ok(Condition::Expected(expected)),
+        (4, false, false, _) => Ok(Condition::Where(utf8(expression, "where")?)),
+        (0, true, false, false) | (0, false, true, false) | (0, false, false, true) | (3, false, false, false) => {
+            Err(ErrorKind::InvalidCondition.into())
+        }
+        (0..=4, ..) => Err(ErrorKind::ConflictingConditions.into()),
         _ => Err(ErrorKind::InvalidCondition.into()),
     }
 }

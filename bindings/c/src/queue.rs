@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +12,12 @@ use std::time::{Duration, Instant};
 use concord_kv::{Error, ErrorKind, Reply, Write};
 
 use crate::batch::{concord_put_item, concord_touch_item, key_list, put_items, touch_items};
+use crate::beside::Beside;
 use crate::bytes::{concord_buffer, concord_bytes, concord_record, out};
 use crate::handle::{DBS, Pinned, QUEUES};
 use crate::kv::{copied_record, unconditional};
 use crate::options::{concord_read_options, concord_write_options, read_options, write_options};
-use crate::status::{Failure, Outcome, concord_status, enter, enter_or};
+use crate::status::{Failure, Outcome, concord_status, enter, enter_or, panicked};
 use crate::store::{concord_db, store};
 use crate::tokens::{Acting, acting, writer};
 
@@ -30,7 +32,9 @@ pub struct concord_completion {
     pub tag: u64,
     /// How the call ended.
     pub status: concord_status,
-    /// concord_increment_async(): the sum.
+    /// concord_increment_async(): the sum. concord_count_async(), concord_delete_where_async(): how many.
+    /// concord_scan_open_async(), concord_scan_more_async(): how many records lie ready. With CONCORD_INVALID_CONDITION: what
+    /// concord_last_error_column() would tell.
     pub integer: i64,
     /// Writes: number of the change, 0 when nothing had to change. Reads: revision of the record.
     pub revision: u64,
@@ -60,9 +64,10 @@ const QUEUE_CALLS_MAX: usize = 262_144;
 /// How often a waiting thread looks whether the store was closed meanwhile.
 const CLOSED_CHECK: Duration = Duration::from_millis(100);
 
-enum Answer {
+pub(crate) enum Answer {
     Reply(Reply),
     Record(concord_record),
+    Count(u64),
 }
 
 struct Completion {
@@ -83,6 +88,7 @@ pub(crate) struct Queue {
     db: usize,
     state: Mutex<State>,
     arrived: Condvar,
+    beside: Arc<Beside>,
 }
 
 // SAFETY: what is not `Send` by itself is the pointer in a record's buffer, which is `malloc`ed memory that nobody else
@@ -109,7 +115,12 @@ impl Queue {
         // SAFETY: a new descriptor that nobody else owns.
         let signal = Some(File::from(unsafe { OwnedFd::from_raw_fd(fd) }));
         let state = State { signal, waiting: VecDeque::new(), in_flight: 0, sleepers: 0 };
-        Ok(Queue { db, state: Mutex::new(state), arrived: Condvar::new() })
+        Ok(Queue { db, state: Mutex::new(state), arrived: Condvar::new(), beside: Beside::new() })
+    }
+
+    /// Handle of its store.
+    pub(crate) fn db(&self) -> *const concord_db {
+        ptr::without_provenance(self.db)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -151,7 +162,29 @@ impl Queue {
         }
     }
 
-    fn submit(self: &Arc<Queue>, db: &Acting, write: Write<'_>, timeout_ms: Option<u64>, tag: u64) -> Outcome {
+    /// Answers with what `work` gives on a thread of the queue.
+    pub(crate) fn beside(
+        self: &Arc<Queue>,
+        tag: u64,
+        work: impl FnOnce() -> Outcome<Answer> + Send + 'static,
+    ) -> Outcome {
+        self.begin()?;
+        let queue = Arc::clone(self);
+        let job = move || {
+            let worked = catch_unwind(AssertUnwindSafe(work));
+            let answer = worked.unwrap_or_else(|panic| Err(Failure::Error(panicked(&*panic))));
+            enter_or((), || queue.arrive(Completion { tag, answer }));
+        };
+        self.beside.run(Box::new(job)).inspect_err(|_| self.abandon())
+    }
+
+    pub(crate) fn submit(
+        self: &Arc<Queue>,
+        db: &Acting,
+        write: Write<'_>,
+        timeout_ms: Option<u64>,
+        tag: u64,
+    ) -> Outcome {
         self.begin()?;
         let (queue, kept) = (Arc::clone(self), db.kept());
         let done = move |reply: concord_kv::Result<Reply>| {
@@ -210,6 +243,7 @@ impl Queue {
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         self.arrived.notify_all();
+        self.beside.close();
         drop(waiting);
     }
 }
@@ -250,8 +284,10 @@ impl Completion {
             Ok(Answer::Record(record)) => {
                 (done.value, done.revision, done.ttl_ms) = (record.value, record.revision, record.ttl_ms);
             }
+            Ok(Answer::Count(count)) => done.integer = i64::try_from(count).unwrap_or(i64::MAX),
             Err(failure) => {
                 done.status = failure.status();
+                done.integer = failure.column().and_then(|column| i64::try_from(column).ok()).unwrap_or(0);
                 done.message = concord_buffer::copy(failure.message().as_bytes()).unwrap_or(concord_buffer::EMPTY);
             }
         }
@@ -260,7 +296,7 @@ impl Completion {
 }
 
 /// The queue behind a handle.
-fn queue_of(queue: *const concord_queue) -> Outcome<Pinned<Arc<Queue>>> {
+pub(crate) fn queue_of(queue: *const concord_queue) -> Outcome<Pinned<Arc<Queue>>> {
     QUEUES.pin(queue.addr())
 }
 
@@ -268,14 +304,14 @@ fn queue_of(queue: *const concord_queue) -> Outcome<Pinned<Arc<Queue>>> {
 ///
 /// # Safety
 /// As [`writer`].
-unsafe fn writing(
+pub(crate) unsafe fn writing(
     queue: *const concord_queue,
     keys: &[concord_bytes],
     options: *const concord_write_options,
 ) -> Outcome<(Pinned<Arc<Queue>>, Acting)> {
     let queue = queue_of(queue)?;
     // SAFETY: the same promise.
-    let db = unsafe { writer(ptr::without_provenance(queue.db), keys, options) }?;
+    let db = unsafe { writer(queue.db(), keys, options) }?;
     Ok((queue, db))
 }
 
@@ -401,7 +437,7 @@ pub unsafe extern "C" fn concord_get_async(
         // SAFETY: the caller's key and options.
         let (key, (options, token)) = unsafe { (key.slice("key")?, read_options(options)?) };
         let queue = queue_of(queue)?;
-        let db = acting(ptr::without_provenance(queue.db), token)?;
+        let db = acting(queue.db(), token)?;
         queue.begin()?;
         let (arriving, kept) = (Arc::clone(&queue), db.kept());
         db.kv().start_read(key, &options, move |read| {

@@ -122,6 +122,14 @@ impl Failure {
         }
     }
 
+    /// Where in an expression or a pattern the fault is.
+    pub(crate) fn column(&self) -> Option<usize> {
+        match self {
+            Failure::Kind(_) => None,
+            Failure::Error(error) => error.column(),
+        }
+    }
+
     /// Message for people.
     pub(crate) fn message(&self) -> CString {
         match self {
@@ -137,7 +145,7 @@ pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 enum LastError {
     None,
     Usual(ErrorKind),
-    Own(CString),
+    Own(CString, Option<usize>),
 }
 
 thread_local! {
@@ -170,7 +178,7 @@ fn refused(failure: Failure) -> concord_status {
     let status = failure.status();
     let last = match failure {
         Failure::Kind(kind) => LastError::Usual(kind),
-        own @ Failure::Error(_) => LastError::Own(own.message()),
+        Failure::Error(_) => LastError::Own(failure.message(), failure.column()),
     };
     // A thread that is ending has no last error any more; the status alone must do.
     let _ = LAST_ERROR.try_with(|slot| *slot.borrow_mut() = last);
@@ -236,15 +244,26 @@ pub extern "C" fn concord_last_error() -> *const c_char {
             .try_with(|slot| {
                 let mut last = slot.borrow_mut();
                 if let LastError::Usual(kind) = *last {
-                    *last = LastError::Own(Failure::Kind(kind).message());
+                    *last = LastError::Own(Failure::Kind(kind).message(), None);
                 }
                 match &*last {
-                    LastError::Own(message) => message.as_ptr(),
+                    LastError::Own(message, _) => message.as_ptr(),
                     _ => c"".as_ptr(),
                 }
             })
             .unwrap_or(c"".as_ptr())
     })
+}
+
+/// Where the fault is that the last call of this thread which did not return CONCORD_OK has found in an expression or a
+/// pattern: which character, the first is 1. 0 when its error has no place.
+#[unsafe(no_mangle)]
+pub extern "C" fn concord_last_error_column() -> usize {
+    let column = |slot: &RefCell<LastError>| match &*slot.borrow() {
+        LastError::Own(_, column) => column.unwrap_or(0),
+        LastError::None | LastError::Usual(_) => 0,
+    };
+    enter_or(0, || LAST_ERROR.try_with(column).unwrap_or(0))
 }
 
 /// Name of a status as every language of Concord spells it, for example "not_found"; "ok" for CONCORD_OK,

@@ -68,6 +68,11 @@ impl Deref for Acting {
 }
 
 impl Acting {
+    /// A store that lives longer than the call.
+    pub(crate) fn to_owned(&self) -> Concord {
+        Concord::clone(self)
+    }
+
     /// What an answer that comes later must keep open: the connection of a token's holder.
     pub(crate) fn kept(&self) -> Option<Concord> {
         match self {

@@ -5,8 +5,22 @@
 use std::path::{Path, PathBuf};
 
 /// Files in the order in which the header tells its story.
-const SOURCES: [&str; 13] = [
-    "status", "bytes", "options", "store", "client", "tokens", "http", "cluster", "kv", "batch", "scan", "queue",
+const SOURCES: [&str; 16] = [
+    "status",
+    "bytes",
+    "options",
+    "store",
+    "client",
+    "tokens",
+    "http",
+    "cluster",
+    "kv",
+    "batch",
+    "selector",
+    "scan",
+    "query",
+    "expression",
+    "queue",
     "value",
 ];
 

@@ -15,8 +15,10 @@ mod holders;
 mod integer;
 mod map;
 mod membership;
+mod query;
 mod read;
 mod resource;
+mod selector;
 mod settings;
 mod status;
 mod store;
@@ -24,6 +26,7 @@ mod structs;
 mod times;
 mod tokens;
 mod values;
+mod workers;
 mod write;
 
 use std::ffi::{CStr, c_int, c_void};
@@ -47,7 +50,7 @@ struct Library<T>(T);
 // SAFETY: the tables are constant and only point to constants.
 unsafe impl<T> Sync for Library<T> {}
 
-static FUNCTIONS: Library<[ErlNifFunc; 25]> = Library([
+static FUNCTIONS: Library<[ErlNifFunc; 31]> = Library([
     function(c"open", 1, IO, store::open),
     function(c"connect", 1, IO, store::connect),
     function(c"close", 1, IO, store::close),
@@ -68,6 +71,12 @@ static FUNCTIONS: Library<[ErlNifFunc; 25]> = Library([
     function(c"get_many", 4, CPU, read::get_many),
     function(c"get_all", 4, CPU, read::get_all),
     function(c"submit", 4, NORMAL, write::submit),
+    function(c"start_count", 5, NORMAL, query::start_count),
+    function(c"start_walk", 6, NORMAL, query::start_walk),
+    function(c"start_page", 2, NORMAL, query::start_page),
+    function(c"close_walk", 1, NORMAL, query::close_walk),
+    function(c"check_expression", 1, CPU, query::expression_check),
+    function(c"expression_holds", 5, CPU, query::holds),
     function(c"cancel", 1, NORMAL, answer::cancel),
     function(c"encode", 1, NORMAL, values::encode),
     function(c"decode", 1, NORMAL, values::decode),
@@ -92,7 +101,7 @@ pub unsafe extern "C" fn nif_init() -> *const c_void {
 unsafe extern "C" fn load(env: *mut ErlNifEnv, _private: *mut *mut c_void, map_set_template: Term) -> c_int {
     let load = || {
         // SAFETY: the VM calls this while it loads the library.
-        let is_known = unsafe { store::STORE.load(env) && answer::SLOT.load(env) };
+        let is_known = unsafe { store::STORE.load(env) && answer::SLOT.load(env) && query::WALK.load(env) };
         // SAFETY: the environment is the VM's own for this call.
         atoms::load(unsafe { Env::new(env) }, map_set_template);
         is_known

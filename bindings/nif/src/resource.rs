@@ -64,6 +64,16 @@ impl<T: Send + Sync + 'static> ResourceType<T> {
     }
 }
 
+impl<T: Send + Sync + 'static> ResourceType<T> {
+    /// The resource of a term of this type, for longer than the call.
+    pub(crate) fn own(&self, env: Env, term: Term) -> Option<Owned<T>> {
+        let content = NonNull::from(self.get(env, term)?);
+        // SAFETY: the term keeps the resource alive now, the reference that is counted here from now on.
+        unsafe { enif_keep_resource(content.as_ptr().cast()) };
+        Some(Owned(content))
+    }
+}
+
 /// A reference to a resource that is not a term.
 pub(crate) struct Owned<T>(NonNull<T>);
 

@@ -58,6 +58,7 @@ pub(crate) fn config(env: Env, settings: Term) -> Answer<Config> {
         telemetry_enabled: flag(telemetry_enabled)?,
         hot_keys: flag(hot_keys)?,
         metrics_keys: flag(metrics_keys)?,
+        ..Config::default()
     })
 }
 

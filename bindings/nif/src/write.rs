@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use concord_kv::{Compress, Condition, ErrorKind, Reply, Result, Write, limits};
+use concord_kv::{Compress, Condition, ErrorKind, Reply, Result, Scopes, Write, limits};
 
 use crate::answer::{self, Answerer};
 use crate::atoms::atoms;
@@ -12,6 +12,7 @@ use crate::call::{
 use crate::encode::{Encoder, Refusal};
 use crate::env::{Env, Kind, Term};
 use crate::read::{any_key, list};
+use crate::selector::{is_long, selector};
 use crate::store::{Store, store};
 
 thread_local! {
@@ -68,16 +69,18 @@ fn submit_with(
             let value = caller.encoder(encoded, compress).value(value);
             let value = value.map_err(|stop| caller.refuse(refusable(condition.without_value()), stop))?;
             let condition = condition.bind(encoded);
+            caller.is_not_long(&condition)?;
             let value = &encoded[value.0..value.1];
             caller.submit(Write::Put { key, value, ttl_ms, condition, compress })
         }
         [key, condition] if verb == atoms.delete => {
             let key = any_key(env, key);
             let refusable = |condition| match condition {
-                Condition::Expected(_) => Write::Delete { key, condition },
+                Condition::Expected(_) | Condition::Where(_) => Write::Delete { key, condition },
                 _ => Write::Delete { key, condition: Condition::Absent },
             };
             let condition = caller.condition(condition, encoded, Compress::Never, refusable)?.bind(encoded);
+            caller.is_not_long(&condition)?;
             caller.submit(Write::Delete { key, condition })
         }
         [key, ttl] if verb == atoms.touch => {
@@ -104,6 +107,7 @@ fn submit_with(
             caller.submit(Write::DeleteMany { keys: &keys })
         }
         [items] if verb == atoms.touch_many => touch_many(&caller, items),
+        [picking] if verb == atoms.delete_where => delete_where(&caller, picking),
         _ => Err(Stop::Misused),
     }
 }
@@ -145,6 +149,21 @@ fn touch_many(caller: &Caller<'_>, items: Term) -> Answer {
     caller.submit(Write::TouchMany { items: &parsed })
 }
 
+fn delete_where(caller: &Caller<'_>, picking: Term) -> Answer {
+    const WRITE: Scopes = Scopes { read: false, write: true, admin: false };
+    let selector = match selector(caller.env, picking)? {
+        Ok(selector) => selector,
+        Err(kind) => {
+            caller.store.db.kv().check_caller(WRITE, &[])?;
+            return Err(kind.into());
+        }
+    };
+    match caller.dirty {
+        Some(dirty) if selector.pattern.is_some() || selector.filter.is_some_and(is_long) => Err(Stop::Later(dirty)),
+        _ => caller.submit(Write::DeleteWhere { selector }),
+    }
+}
+
 /// Who asks for a write, and what is the same for all writes.
 struct Caller<'a> {
     env: Env,
@@ -173,15 +192,23 @@ impl Caller<'_> {
         })
     }
 
-    /// A condition, `:always | :absent | {:revision, n} | {:expected, value}`, or `{:refused, kind}`, which the caller has found to
-    /// be none. `refusable` is the write under a condition.
+    /// Leaves for a dirty scheduler when understanding the condition may take long.
+    fn is_not_long(&self, condition: &Condition<'_>) -> Answer<()> {
+        match (condition, self.dirty) {
+            (Condition::Where(expression), Some(dirty)) if is_long(expression) => Err(Stop::Later(dirty)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A condition, `:always | :absent | {:revision, n} | {:expected, value} | {:where, text}`, or `{:refused, kind}`, which the
+    /// caller has found to be none. `refusable` is the write under a condition.
     fn condition<'w>(
         &self,
         term: Term,
         encoded: &mut Vec<u8>,
         compress: Compress,
         refusable: impl Fn(Condition<'w>) -> Write<'w>,
-    ) -> Answer<Expectation> {
+    ) -> Answer<Expectation<'w>> {
         let atoms = atoms();
         if term == atoms.always {
             return Ok(Expectation::Always);
@@ -199,6 +226,11 @@ impl Caller<'_> {
                 Some(revision) => Ok(Expectation::Revision(revision)),
                 None => Err(self.refuse(refusable(Condition::Absent), ErrorKind::InvalidCondition.into())),
             },
+            Some(&[kind, text]) if kind == atoms.where_ => {
+                let text = self.env.bytes(text).ok_or(Stop::Misused)?;
+                let refused = |_| self.refuse(refusable(Condition::Where("")), ErrorKind::InvalidCondition.into());
+                std::str::from_utf8(text).map(Expectation::Where).map_err(refused)
+            }
             Some(&[kind, why]) if kind == atoms.refused => {
                 let why = atoms.kind_of(why).ok_or(Stop::Misused)?;
                 Err(self.refuse(refusable(Condition::Absent), why.into()))
@@ -272,30 +304,36 @@ impl Values<'_> {
 }
 
 /// A condition whose value lies among the encoded bytes.
-enum Expectation {
+enum Expectation<'a> {
     Always,
     Absent,
     Revision(u64),
     Value(usize, usize),
+    Where(&'a str),
 }
 
-impl Expectation {
+impl<'a> Expectation<'a> {
     /// The same with a value that is none.
-    fn without_value(&self) -> Condition<'static> {
+    fn without_value(&self) -> Condition<'a> {
         match self {
             Expectation::Always => Condition::Always,
             Expectation::Absent => Condition::Absent,
             Expectation::Revision(revision) => Condition::Revision(*revision),
             Expectation::Value(..) => Condition::Expected(NO_VALUE),
+            Expectation::Where(expression) => Condition::Where(expression),
         }
     }
 
-    fn bind(self, encoded: &[u8]) -> Condition<'_> {
+    fn bind<'b>(self, encoded: &'b [u8]) -> Condition<'b>
+    where
+        'a: 'b,
+    {
         match self {
             Expectation::Always => Condition::Always,
             Expectation::Absent => Condition::Absent,
             Expectation::Revision(revision) => Condition::Revision(revision),
             Expectation::Value(from, to) => Condition::Expected(&encoded[from..to]),
+            Expectation::Where(expression) => Condition::Where(expression),
         }
     }
 }

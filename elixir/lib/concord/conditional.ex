@@ -37,6 +37,7 @@ defmodule Concord.Conditional do
       [expected: :absent] -> :absent
       [expected: value] -> {:expected, value}
       [condition: predicate] when is_function(predicate, 1) -> {:predicate, predicate}
+      [condition: expression] when is_binary(expression) -> {:where, expression}
       [revision: revision] when is_integer(revision) and revision >= 0 -> {:revision, revision}
       [_] -> {:refused, :invalid_condition}
       _ -> {:refused, :conflicting_conditions}

@@ -66,6 +66,8 @@ defmodule Concord.Options do
   defp valid?(:store, store, _), do: is_atom(store)
   defp valid?(:consistency, level, allowed), do: :consistency in allowed and level in [:eventual, :leader, :strong]
   defp valid?(:compress, compress, allowed), do: :compress in allowed and compress in [true, false, nil]
+  # Walks give keys alone as well.
+  defp valid?(:with, :key, allowed), do: :with in allowed and :filter in allowed
   defp valid?(:with, shape, allowed), do: :with in allowed and shape == :record
   defp valid?(:initial, initial, allowed), do: :initial in allowed and is_integer(initial)
   defp valid?(key, _value, allowed), do: key in allowed

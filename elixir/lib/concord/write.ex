@@ -51,6 +51,33 @@ defmodule Concord.Write do
   end
 
   @doc """
+  Runs operations that are on their way together, and answers each one's answer, in order.
+  """
+  def run_all(handle, operations, timeout) do
+    started =
+      for operation <- operations do
+        reference = make_ref()
+        {reference, Native.submit(handle, reference, operation, timeout)}
+      end
+
+    deadline = System.monotonic_time(:millisecond) + timeout
+
+    for {reference, slot} <- started do
+      case slot do
+        {:error, _kind} = refused ->
+          refused
+
+        slot ->
+          receive do
+            {^reference, answer} -> answer
+          after
+            max(deadline - System.monotonic_time(:millisecond), 0) -> give_up(slot, reference, :unknown_outcome)
+          end
+      end
+    end
+  end
+
+  @doc """
   Gives up waiting: either the answer never comes, or it is here in a moment. A write is on its way and may still happen.
   """
   def give_up(slot, reference, error) do

@@ -77,9 +77,15 @@ defmodule Concord.Conformance do
   defp option(["expected", ":absent"], _), do: {:expected, :absent}
   defp option(["expected", value], vectors), do: {:expected, value(value, vectors)}
 
-  defp option([name, value], _) when name in ["ttl", "by", "initial", "revision"],
+  defp option([name, value], _) when name in ["ttl", "by", "initial", "revision", "offset", "limit"],
     do: {String.to_atom(name), String.to_integer(value)}
 
+  defp option([name, value], _) when name in ["prefix", "suffix", "contains", "where", "condition"],
+    do: {String.to_existing_atom(name), key(value)}
+
+  defp option(["pattern", value], _), do: {:pattern, key(value)}
+  defp option(["flags", letters], _), do: {:flags, letters}
+  defp option(["range", value], _), do: {:range, value |> Json.read!() |> List.to_tuple()}
   defp option(["compress", value], _), do: {:compress, value == "true"}
   defp option(["consistency", level], _), do: {:consistency, String.to_existing_atom(level)}
 
@@ -115,7 +121,22 @@ defmodule Concord.Conformance do
   defp run("touch_many", [items], options, _), do: Concord.touch_many(tuples(items), options)
   defp run("get_all", [], options, _), do: Concord.get_all(options)
   defp run("get_all_with_ttl", [], options, _), do: Concord.get_all_with_ttl(options)
+  defp run("keys", [], options, _), do: options |> regex() |> Concord.Query.keys()
+
+  defp run("pairs", [], options, _),
+    do: with({:ok, pairs} <- Concord.Query.where(regex(options)), do: {:ok, lists(pairs)})
+
+  defp run("count", [], options, _), do: Concord.Query.count(options)
+  defp run("delete_where", [], options, _), do: Concord.Query.delete_where(regex(options))
   defp run("sleep_ms", [ms], _, _), do: ms |> String.to_integer() |> Process.sleep()
+
+  # Flags come with a regex.
+  defp regex(options) do
+    {flags, options} = Keyword.pop(options, :flags)
+    if flags, do: Keyword.update!(options, :pattern, &Regex.compile!(&1, flags)), else: options
+  end
+
+  defp lists(pairs), do: Enum.map(pairs, &Tuple.to_list/1)
 
   defp tuples(items), do: items |> Json.read!() |> Enum.map(&List.to_tuple/1)
 

@@ -10,6 +10,12 @@ defmodule Concord.Golden do
     for line <- Path.join(@folder, file) |> File.read!() |> String.split("\n", trim: true), do: String.split(line, "\t")
   end
 
+  @doc "The cases of the expression language, one a line."
+  def expressions do
+    lines = Path.join(@folder, "../expressions.json") |> File.read!() |> String.split("\n", trim: true)
+    for "{" <> _ = line <- lines, do: line |> String.trim_trailing(",") |> Concord.Json.read!()
+  end
+
   @doc "Name to encoded bytes."
   def vectors do
     for [name, hex | _] <- read("vectors.txt"), into: %{}, do: {name, Base.decode16!(hex, case: :lower)}

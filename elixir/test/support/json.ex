@@ -6,6 +6,7 @@ defmodule Concord.Json do
   """
 
   @doc "The value at the front of a text, and the rest."
+  def read(" " <> rest), do: read(rest)
   def read("null" <> rest), do: {nil, rest}
   def read("true" <> rest), do: {true, rest}
   def read("false" <> rest), do: {false, rest}
@@ -28,6 +29,8 @@ defmodule Concord.Json do
       {item, "]" <> rest} -> {Enum.reverse([item | items]), rest}
     end
   end
+
+  defp object(" " <> text, entries), do: object(text, entries)
 
   defp object("\"" <> text, entries) do
     {key, ":" <> rest} = string(text, [])

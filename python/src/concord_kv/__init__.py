@@ -49,6 +49,7 @@ from concord_kv.errors import (
     ValueTooLargeError,
 )
 from concord_kv.options import Tls
+from concord_kv.selection import check_expression, expression_holds
 from concord_kv.tokens import CreatedToken, TokenInfo, Tokens
 from concord_kv.values import ABSENT, Atom, Record, Struct
 
@@ -93,6 +94,8 @@ __all__ = [
     "UnauthorizedError",
     "UnknownOutcomeError",
     "ValueTooLargeError",
+    "check_expression",
     "connect",
+    "expression_holds",
     "open",
 ]

@@ -19,8 +19,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import itertools
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from concord_kv import _native
@@ -31,18 +30,12 @@ from concord_kv.errors import ConcordError, ConditionFailedError, InvalidTtlErro
 from concord_kv.options import Consistency, Durability, Path, Tls
 from concord_kv.tokens import AioTokens
 from concord_kv.values import Record
+from concord_kv.walks import MOMENT_S, AioWalks
 
 T = TypeVar("T")
 
 EXPIRY_INTERVAL_S = 0.1
 """How often overdue calls are looked for while any is under way."""
-
-STEPS_A_TURN = 256
-"""An asynchronous iterator lets other tasks run after so many steps."""
-
-
-MOMENT_S = 0.001
-"""What a read may take on the loop's thread: those that answer at once take microseconds."""
 
 HOLDERS_MAX = 64
 """Tokens of single calls for which a handle is kept."""
@@ -52,7 +45,7 @@ WAIT_SLICE_S = 0.5
 """Waiting until a node is ready: how long when nothing is said, and how long at once."""
 
 
-class AioDb:
+class AioDb(AioWalks):
     """An open store for one event loop; made by :func:`open`. Use it as an asynchronous context manager."""
 
     def __init__(self, db: Db, loop: asyncio.AbstractEventLoop) -> None:
@@ -281,73 +274,6 @@ class AioDb:
                 pass  # it was so a moment ago
         return await self._beside(lambda: self._db.get_many(wanted, consistency=consistency, timeout=timeout))
 
-    def _walk(
-        self,
-        prefix: Key | None,
-        start: Key | None,
-        end: Key | None,
-        consistency: Consistency | None,
-        kind: int,
-        token: str | None = None,
-    ) -> AsyncIterator[Any]:
-        if token is not None:
-            return self._walk_named(token, lambda named: named._walk(prefix, start, end, consistency, kind))
-        if self._db._reads_at_once(consistency):
-            try:
-                return paced(self._db._scan(prefix, start, end, consistency, kind, MOMENT_S))
-            except TimedOutError:
-                pass  # it was so a moment ago
-        return self._walk_beside(lambda: self._db._scan(prefix, start, end, consistency, kind))
-
-    async def _walk_named(self, token: str, walk: Callable[[AioDb], AsyncIterator[Any]]) -> AsyncIterator[Any]:
-        async for item in walk(await self._holder(token)):
-            yield item
-
-    async def _walk_beside(self, begin: Callable[[], Iterator[Any]]) -> AsyncIterator[Any]:
-        """Walk over an iterator whose beginning and whose steps may wait for other nodes."""
-        iterator = await self._beside(begin)
-        while True:
-            items = await self._beside(lambda: list(itertools.islice(iterator, STEPS_A_TURN)))
-            for item in items:
-                yield item
-            if len(items) < STEPS_A_TURN:
-                return
-
-    async def get_all(self, *, consistency: Consistency | None = None, token: str | None = None) -> dict[Key, Any]:
-        """Everything at one point in time."""
-        return {key: value async for key, value in self.items(consistency=consistency, token=token)}
-
-    async def get_all_with_ttl(
-        self, *, consistency: Consistency | None = None, token: str | None = None
-    ) -> dict[Key, tuple[Any, float | None]]:
-        """Everything at one point in time: (value, remaining seconds or None) for each key."""
-        records = self._walk(None, None, None, consistency, _native.RECORDS, token)
-        return {key: (record.value, record.ttl) async for key, record in records}
-
-    def keys(
-        self,
-        prefix: Key | None = None,
-        *,
-        start: Key | None = None,
-        end: Key | None = None,
-        consistency: Consistency | None = None,
-        token: str | None = None,
-    ) -> AsyncIterator[Key]:
-        """Walk over the keys as they are now; see :meth:`concord_kv.Db.keys`."""
-        return self._walk(prefix, start, end, consistency, _native.KEYS, token)
-
-    def items(
-        self,
-        prefix: Key | None = None,
-        *,
-        start: Key | None = None,
-        end: Key | None = None,
-        consistency: Consistency | None = None,
-        token: str | None = None,
-    ) -> AsyncIterator[tuple[Key, Any]]:
-        """Walk over keys and values as they are now; see :meth:`concord_kv.Db.keys`."""
-        return self._walk(prefix, start, end, consistency, _native.ITEMS, token)
-
     async def status(self, *, token: str | None = None) -> dict[str, Any]:
         """What the store is doing."""
         return await self._beside(lambda: self._db.status(token=token))
@@ -402,7 +328,7 @@ class AioDb:
         value: Any,
         *,
         expected: Any = UNSET,
-        condition: Callable[[Any], object] | None = None,
+        condition: str | Callable[[Any], object] | None = None,
         revision: int | None = None,
         ttl: float | None = None,
         compress: bool | None = None,
@@ -417,7 +343,7 @@ class AioDb:
         except ConcordError:
             await self._judge(token, key)
             raise
-        if native or condition is None:
+        if native or condition is None or isinstance(condition, str):
             return await queue.put_if(key, value, **native, **options)
         while True:
             seen = await self._approved(key, condition, token)
@@ -436,7 +362,7 @@ class AioDb:
         key: Key,
         *,
         expected: Any = UNSET,
-        condition: Callable[[Any], object] | None = None,
+        condition: str | Callable[[Any], object] | None = None,
         revision: int | None = None,
         timeout: float | None = None,
         token: str | None = None,
@@ -448,7 +374,7 @@ class AioDb:
         except ConcordError:
             await self._judge(token, key)
             raise
-        if native or condition is None:
+        if native or condition is None or isinstance(condition, str):
             return await queue.delete_if(key, **native, timeout=timeout)
         while True:
             seen = await self._approved(key, condition, token)
@@ -637,14 +563,6 @@ def close_unwanted(opening: asyncio.Future[Db]) -> None:
     """Close a store whose opening was cancelled."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result().close()
-
-
-async def paced(iterator: Iterator[T]) -> AsyncIterator[T]:
-    """Walk over an iterator, letting other tasks run now and then."""
-    for step, item in enumerate(iterator, 1):
-        yield item
-        if step % STEPS_A_TURN == 0:
-            await asyncio.sleep(0)
 
 
 def open(

@@ -11,7 +11,7 @@ import builtins
 import json
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from concord_kv import _native
 from concord_kv.cluster import Cluster, interruptible
@@ -26,10 +26,12 @@ from concord_kv.errors import (
     NotFoundError,
 )
 from concord_kv.options import Consistency, Durability, Path, Tls, native_client, native_options
+from concord_kv.selection import Key, Selection, native_selector
 from concord_kv.tokens import Tokens
 from concord_kv.values import ABSENT, Absent, Record
 
-Key = str | bytes
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _open_stores: weakref.WeakSet[Db] = weakref.WeakSet()
 
@@ -53,9 +55,11 @@ def native_condition(expected: Any, condition: object, revision: int | None) -> 
         raise MissingConditionError("give `expected`, `condition` or `revision`")
     if sum(given) > 1:
         raise ConflictingConditionsError("give only one of `expected`, `condition` and `revision`")
+    if isinstance(condition, str):
+        return {"where": condition}
     if condition is not None:
         if not callable(condition):
-            raise InvalidConditionError("a condition is a function of the current value")
+            raise InvalidConditionError("a condition is an expression, or a function of the current value")
         return {}
     return {"expected": expected} if expected is not UNSET else {"revision": revision}
 
@@ -180,7 +184,7 @@ class Db(_native.Store):
         value: Any,
         *,
         expected: Any = UNSET,
-        condition: Callable[[Any], object] | None = None,
+        condition: str | Callable[[Any], object] | None = None,
         revision: int | None = None,
         ttl: float | None = None,
         compress: bool | None = None,
@@ -191,8 +195,10 @@ class Db(_native.Store):
 
         ``expected``: the current value equals this one (``1`` equals ``1.0``); ``ABSENT``: the key does not exist.
         ``revision``: the record is still the one that had this revision.
-        ``condition``: a function of the current value, called here; the write happens only if the record did not
-        change meanwhile, otherwise it is asked again. What it raises is raised here, and nothing is written.
+        ``condition``: an expression that is true of the current record, ``"value.version < 2"``; it runs in the store,
+        see :class:`concord_kv.selection.Selection`. Or a function of the current value, called here; the write happens
+        only if the record did not change meanwhile, otherwise it is asked again. What it raises is raised here, and
+        nothing is written.
 
         Raises ConditionFailedError, NotFoundError, AlreadyExistsError (with ABSENT), MissingConditionError,
         ConflictingConditionsError, InvalidConditionError.
@@ -203,7 +209,7 @@ class Db(_native.Store):
         except ConcordError:
             self._authorize(token, _native.SCOPE_WRITE, key)
             raise
-        if native or condition is None:
+        if native or condition is None or isinstance(condition, str):
             return super().put_if(key, value, **native, **options)
         while True:
             seen = self._approved(key, condition, token)
@@ -217,7 +223,7 @@ class Db(_native.Store):
         key: Key,
         *,
         expected: Any = UNSET,
-        condition: Callable[[Any], object] | None = None,
+        condition: str | Callable[[Any], object] | None = None,
         revision: int | None = None,
         timeout: float | None = None,
         token: str | None = None,
@@ -228,7 +234,7 @@ class Db(_native.Store):
         except ConcordError:
             self._authorize(token, _native.SCOPE_WRITE, key)
             raise
-        if native or condition is None:
+        if native or condition is None or isinstance(condition, str):
             return super().delete_if(key, **native, timeout=timeout, token=token)
         while True:
             seen = self._approved(key, condition, token)
@@ -289,15 +295,27 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        timeout: float | None = None,
         token: str | None = None,
-    ) -> Iterator[Key]:
-        """Walk over the keys as they are now, in the order of their bytes; writes go on meanwhile and are not seen.
+        **selection: Unpack[Selection],
+    ) -> _native.Scan[Key]:
+        r"""Walk over the keys as they are now, in the order of their bytes; writes go on meanwhile and are not seen.
 
-        ``prefix``: only keys that begin with it. ``start``: from this key on. ``end``: up to, but not including it.
-        Keys that are UTF-8 come as str, others as bytes. A ``token`` that reaches only some keys needs a walk within
-        one of its prefixes.
+        ``prefix``: only keys that begin with it. ``start``: from this key on. ``end``: up to, but not including it. For
+        ``suffix``, ``contains``, ``range``, ``pattern``, ``where``, ``offset`` and ``limit`` see
+        :class:`concord_kv.selection.Selection`; all that is said must hold.
+
+        >>> import concord_kv
+        >>> with concord_kv.open() as db:
+        ...     db.put_many({"user:1": {"age": 31}, "user:2": {"age": 40}, "user:100": {"age": 29}})
+        ...     list(db.keys("user:", where="value.age >= 30")), list(db.keys(pattern=r"\d{3}"))
+        (['user:1', 'user:2'], ['user:100'])
+
+        Keys that are UTF-8 come as str, others as bytes. The point in time is kept until the walk is at its end, closed
+        (``with db.keys() as keys:``) or forgotten; that of a client for half a minute between two pages. A ``token``
+        that reaches only some keys needs a walk within one of its prefixes.
         """
-        return self._scan(prefix, start, end, consistency, _native.KEYS, None, token)
+        return self._walk(prefix, start, end, consistency, _native.KEYS, timeout, token, selection)
 
     def items(
         self,
@@ -306,10 +324,12 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        timeout: float | None = None,
         token: str | None = None,
-    ) -> Iterator[tuple[Key, Any]]:
+        **selection: Unpack[Selection],
+    ) -> _native.Scan[tuple[Key, Any]]:
         """Walk over keys and values; see :meth:`keys`."""
-        return self._scan(prefix, start, end, consistency, _native.ITEMS, None, token)
+        return self._walk(prefix, start, end, consistency, _native.ITEMS, timeout, token, selection)
 
     def records(
         self,
@@ -318,14 +338,77 @@ class Db(_native.Store):
         start: Key | None = None,
         end: Key | None = None,
         consistency: Consistency | None = None,
+        timeout: float | None = None,
         token: str | None = None,
-    ) -> Iterator[tuple[Key, Record]]:
+        **selection: Unpack[Selection],
+    ) -> _native.Scan[tuple[Key, Record]]:
         """Walk over keys and records (value, revision, ttl); see :meth:`keys`."""
-        return self._scan(prefix, start, end, consistency, _native.RECORDS, None, token)
+        return self._walk(prefix, start, end, consistency, _native.RECORDS, timeout, token, selection)
 
-    def values(self, *, token: str | None = None) -> Iterator[Any]:
-        """Walk over the values, in the order of their keys."""
-        return (value for _, value in self.items(token=token))
+    def values(
+        self, prefix: Key | None = None, *, token: str | None = None, **selection: Unpack[Selection]
+    ) -> Iterator[Any]:
+        """Walk over the values, in the order of their keys; see :meth:`keys`."""
+        return (value for _, value in self.items(prefix, token=token, **selection))
+
+    def _walk(
+        self,
+        prefix: Key | None,
+        start: Key | None,
+        end: Key | None,
+        consistency: Consistency | None,
+        kind: int,
+        timeout: float | None,
+        token: str | None,
+        selection: Selection,
+    ) -> _native.Scan[Any]:
+        if not selection:
+            return self._scan(prefix, start, end, consistency, kind, timeout, token)
+        selector = self._selector(token, _native.SCOPE_READ, prefix, selection)
+        return self._scan(None, start, end, consistency, kind, timeout, token, selector)
+
+    def _selector(self, token: str | None, scope: int, prefix: Key | None, selection: Selection) -> tuple[Any, ...]:
+        """A selector as the extension takes it; what the token says goes before what is wrong with it."""
+        try:
+            return native_selector(prefix, **selection)
+        except ConcordError:
+            self._authorize(token, scope, None)
+            raise
+
+    def count(  # type: ignore[override]
+        self,
+        prefix: Key | None = None,
+        *,
+        consistency: Consistency | None = None,
+        timeout: float | None = None,
+        token: str | None = None,
+        **selection: Unpack[Selection],
+    ) -> int:
+        """How many records there are that :meth:`keys` would walk over."""
+        selector = self._selector(token, _native.SCOPE_READ, prefix, selection)
+        return super().count(selector, consistency=consistency, timeout=timeout, token=token)
+
+    def delete_where(  # type: ignore[override]
+        self,
+        prefix: Key | None = None,
+        *,
+        timeout: float | None = None,
+        token: str | None = None,
+        **selection: Unpack[Selection],
+    ) -> int:
+        """Remove every record that :meth:`keys` would walk over, as one change; how many these were.
+
+        All or none are removed, and nobody sees a part of it; other writes wait meanwhile. What is meant must be said:
+        ``delete_where("")`` removes everything, ``delete_where()`` raises InvalidConditionError.
+
+        >>> import concord_kv
+        >>> with concord_kv.open() as db:
+        ...     db.put_many({"temp:1": 1, "temp:2": 2, "kept": 3})
+        ...     db.delete_where("temp:", where="value > 1"), db.delete_where("temp:"), list(db)
+        (1, 1, ['kept'])
+        """
+        selector = self._selector(token, _native.SCOPE_WRITE, prefix, selection)
+        return super().delete_where(selector, timeout=timeout, token=token)
 
     def get_all(self, *, consistency: Consistency | None = None, token: str | None = None) -> dict[Key, Any]:
         """Everything at one point in time."""

@@ -99,9 +99,12 @@ class ConflictingConditionsError(ConcordError, ValueError):
 
 
 class InvalidConditionError(ConcordError, ValueError):
-    """The condition is not of a form that can be evaluated."""
+    """The condition or the selector is not of a form that can be evaluated."""
 
     kind, code = "invalid_condition", 14
+
+    column: int | None = None
+    """Where in an expression or a pattern the fault is: which character, the first is 1. None for what has no place."""
 
 
 class BatchTooLargeError(ConcordError, ValueError):

@@ -61,7 +61,7 @@ pub(super) fn query(db: &Concord, query: &Query, json: bool) -> Result<()> {
 fn carry_out(db: &Concord, query: &Query, json: bool) -> Result<()> {
     let (selector, options) = (query.selector(), query.level.options());
     if query.delete {
-        if (Selector { offset: 0, limit: None, ..selector }) == Selector::default() {
+        if !selector.says_which() {
             return Err(misuse("say which records; --prefix '' removes everything"));
         }
         let deleted = db.query().delete_where(&selector, None)?;

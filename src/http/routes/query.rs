@@ -10,7 +10,7 @@ use crate::concord::Concord;
 use crate::http::answer::{self, Answer, Envelope, ErrorEnvelope, Fault, JSON, enveloped};
 use crate::http::request::{Ask, Begun, Content, Level, Parameters, checked_timeout, key_of_json, read_options};
 use crate::limits::{HTTP_LIST_BYTES_MAX, HTTP_LIST_ITEMS_MAX};
-use crate::model::{Pattern, PatternFlags, ReadOptions, Reply, Selector, Write};
+use crate::model::{OwnedSelector, PatternFlags, ReadOptions, Reply, Write};
 use crate::service::PageOptions;
 
 /// How the records are read.
@@ -73,44 +73,21 @@ pub(super) struct QueryBody<'a> {
     keys_only: Option<bool>,
 }
 
-/// The parts of a selector.
-struct Parts {
-    keys: [Option<Vec<u8>>; 3],
-    range: Option<(Vec<u8>, Vec<u8>)>,
-    pattern: Option<(String, PatternFlags)>,
-    filter: Option<String>,
-    offset: u64,
-}
-
-impl Parts {
-    fn of(body: &mut QueryBody<'_>) -> Result<Parts, Fault> {
-        let key = |json: Option<&RawValue>| json.filter(|json| json.get() != "null").map(key_of_json).transpose();
-        let keys = [key(body.prefix)?, key(body.suffix)?, key(body.contains)?];
-        let range = body.range.map(|[from, to]| Ok::<_, Fault>((key_of_json(from)?, key_of_json(to)?))).transpose()?;
-        let unknown = || Fault::request("`pattern_flags` are letters, each of `imsxu`");
-        let flags = PatternFlags::parse(body.pattern_flags.as_deref().unwrap_or_default()).ok_or_else(unknown)?;
-        let pattern = body.pattern.take().map(|text| (text, flags));
-        Ok(Parts { keys, range, pattern, filter: body.filter.take(), offset: body.offset.unwrap_or(0) })
-    }
-
-    fn selector(&self, limit: Option<u64>) -> Selector<'_> {
-        let [prefix, suffix, contains] = self.keys.each_ref().map(|part| part.as_deref());
-        Selector {
-            prefix,
-            suffix,
-            contains,
-            pattern: self.pattern.as_ref().map(|(text, flags)| Pattern { text, flags: *flags }),
-            range: self.range.as_ref().map(|(from, to)| (from.as_slice(), to.as_slice())),
-            filter: self.filter.as_deref(),
-            offset: self.offset,
-            limit,
-        }
-    }
-
-    fn says_anything(&self) -> bool {
-        let has_key = self.keys.iter().any(Option::is_some);
-        has_key || self.range.is_some() || self.pattern.is_some() || self.filter.is_some()
-    }
+/// What a body says.
+fn selector_of(body: &mut QueryBody<'_>) -> Result<OwnedSelector, Fault> {
+    let key = |json: Option<&RawValue>| json.filter(|json| json.get() != "null").map(key_of_json).transpose();
+    let unknown = || Fault::request("`pattern_flags` are letters, each of `imsxu`");
+    let flags = PatternFlags::parse(body.pattern_flags.as_deref().unwrap_or_default()).ok_or_else(unknown)?;
+    Ok(OwnedSelector {
+        prefix: key(body.prefix)?,
+        suffix: key(body.suffix)?,
+        contains: key(body.contains)?,
+        pattern: body.pattern.take().map(|text| (text, flags)),
+        range: body.range.map(|[from, to]| Ok::<_, Fault>((key_of_json(from)?, key_of_json(to)?))).transpose()?,
+        filter: body.filter.take(),
+        offset: body.offset.unwrap_or(0),
+        limit: body.limit,
+    })
 }
 
 /// The records that a selector picks, in key order, page by page.
@@ -139,9 +116,9 @@ pub(super) async fn query(ask: Ask, Parameters(given): Parameters<QueryParameter
             }
             let after = body.cursor.as_deref().map(key_of_cursor).transpose()?;
             let with_values = !body.keys_only.unwrap_or(false);
-            let parts = Parts::of(&mut body)?;
+            let selector = OwnedSelector { limit: None, ..selector_of(&mut body)? };
             let page = PageOptions { items_max: limit as usize, bytes_max: HTTP_LIST_BYTES_MAX, with_values };
-            let page = db.query().page(&parts.selector(None), after.as_deref(), &options, &page)?;
+            let page = db.query().page(&selector.get(), after.as_deref(), &options, &page)?;
             page_json(&page, with_values).map(|page| enveloped(&page))
         })
         .await?;
@@ -175,8 +152,7 @@ fn counted(db: &Concord, content: Content, options: &ReadOptions) -> Result<u64,
     let opened = content.open_json()?;
     let mut body: QueryBody<'_> = opened.json()?;
     no_pages(&body)?;
-    let parts = Parts::of(&mut body)?;
-    Ok(db.query().count(&parts.selector(body.limit), options)?)
+    Ok(db.query().count(&selector_of(&mut body)?.get(), options)?)
 }
 
 /// How many were removed.
@@ -209,11 +185,8 @@ pub(super) async fn delete(ask: Ask, Parameters(given): Parameters<RemoveParamet
             let opened = content.open_json()?;
             let mut body: QueryBody<'_> = opened.json()?;
             no_pages(&body)?;
-            let parts = Parts::of(&mut body)?;
-            if !parts.says_anything() {
-                return Err(Fault::request(r#"say which records; {"prefix": ""} removes everything"#));
-            }
-            Begun::submit(db, Write::DeleteWhere { selector: parts.selector(body.limit) }, timeout_ms)
+            let selector = selector_of(&mut body)?;
+            Begun::submit(db, Write::DeleteWhere { selector: selector.get() }, timeout_ms)
         })
         .await?;
     let Reply::Integer { value, revision } = begun.outcome().await? else {

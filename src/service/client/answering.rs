@@ -12,7 +12,8 @@ use tokio::time::Instant;
 use super::indexing::{decode_page_request, encode_indexes, encode_page};
 use super::protocol::{self, ReadRequest, ScanRequest, ViewRequest, method};
 use super::selecting::{SelectRequest, encode_selected, put_selected};
-use crate::encoding::wire::put_bytes;
+use crate::encoding::command::read_selector;
+use crate::encoding::wire::{WireReader, put_bytes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::expression::{Selection, Strictness};
 use crate::model::{Consistency, ReadOptions, TokenId};
@@ -21,7 +22,7 @@ use crate::service::auth::Caller;
 use crate::service::kv::{Backend, Kv};
 use crate::service::query::Want;
 use crate::service::{Indexes, Status, TokenInfo, View, watch};
-use crate::state_machine::{Effort, Need};
+use crate::state_machine::{Effort, Need, put_consumer_record};
 
 /// Bytes of values in one page of a scan, about.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -185,6 +186,36 @@ impl Answering {
         .boxed())
     }
 
+    /// Of one, whose keys the caller must reach, or of all.
+    fn consumers(&self, kv: Arc<Kv>, message: Vec<u8>) -> Result<Answer> {
+        let only = Some(message).filter(|name| !name.is_empty()).map(String::from_utf8);
+        let only = only.transpose().map_err(|_| Error::from(ErrorKind::NotFound))?;
+        match only {
+            Some(_) => kv.caller.check_scope(Need::Read)?,
+            None => kv.caller.check_read_all()?,
+        }
+        let options = ReadOptions { consistency: Some(Consistency::Leader), timeout_ms: None };
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // As for tokens.
+        kv.acting_as(Caller::Trusted).start_view(&options, move |view| drop(sender.send(view.map(drop))));
+        Ok(async move {
+            receiver.await.unwrap_or_else(|_| Err(ErrorKind::Closed.into()))?;
+            kv.caller.check_valid()?;
+            let Backend::Node(node) = &kv.backend else { return Err(ErrorKind::Internal.into()) };
+            let machine = node.machine();
+            let records =
+                only.map_or_else(|| machine.consumers(), |name| machine.consumer(&name).into_iter().collect());
+            let mut out = Vec::new();
+            for record in &records {
+                let selector = read_selector(&mut WireReader::new(&record.selector))?;
+                kv.caller.check_range(Selection::of(&selector, Strictness::Accepted)?.range())?;
+                put_consumer_record(&mut out, record);
+            }
+            Ok(out)
+        }
+        .boxed())
+    }
+
     fn status(&self, kv: &Kv) -> Result<Vec<u8>> {
         kv.caller.check_scope(Need::Read)?;
         (self.status)().map(|status| protocol::encode_status(&status))
@@ -276,6 +307,7 @@ impl Service for Answering {
             method::WATCH => Ok(watch::answer(kv, self.polls.clone(), message).boxed()),
             method::STATUS => now(self.status(&kv)),
             method::TOKENS => self.tokens(kv, &message),
+            method::CONSUMERS => self.consumers(kv, message),
             _ => Err(Error::new(ErrorKind::InvalidOperationFormat, format!("there is no request {method}"))),
         });
         answer.unwrap_or_else(|error| std::future::ready(Err(error)).boxed())

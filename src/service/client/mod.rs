@@ -10,10 +10,12 @@ mod watching;
 use std::future::Future;
 use std::time::Duration;
 
+use crate::encoding::wire::WireReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency, RecordView, TokenId};
 use crate::raft::{Done, MembershipChange, Remote, Target};
-use crate::service::{Status, TokenInfo};
+use crate::service::{ConsumerInfo, Status, TokenInfo};
+use crate::state_machine::read_consumer_record;
 
 pub(crate) use answering::Answering;
 use protocol::{ReadRequest, method};
@@ -131,6 +133,18 @@ impl Client {
         let message = protocol::encode_only(only);
         let asking = self.remote.ask(Target::Leader, method::TOKENS, message, TOKENS_TIMEOUT);
         protocol::decode_tokens(&self.remote.wait(TOKENS_TIMEOUT, asking)??.bytes)
+    }
+
+    /// What is known of one consumer or of all.
+    pub(super) fn consumers(&self, only: Option<&str>) -> Result<Vec<ConsumerInfo>> {
+        let message = only.unwrap_or_default().as_bytes().to_vec();
+        let asking = self.remote.ask(Target::Leader, method::CONSUMERS, message, TOKENS_TIMEOUT);
+        let answer = self.remote.wait(TOKENS_TIMEOUT, asking)??;
+        let (mut reader, mut infos) = (WireReader::new(&answer.bytes), Vec::new());
+        while !reader.is_empty() {
+            infos.push(ConsumerInfo::of(read_consumer_record(&mut reader)?));
+        }
+        Ok(infos)
     }
 
     pub(crate) fn change(&self, change: &MembershipChange, timeout_ms: u64) -> Result<u64> {

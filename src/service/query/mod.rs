@@ -182,7 +182,7 @@ impl Query {
     }
 
     /// Removes every record that the selector picks, as one change, and tells how many these were. See
-    /// [`Write::DeleteWhere`]; a selector that says nothing removes everything.
+    /// [`Write::DeleteWhere`]. A selector that says nothing is refused; an empty prefix removes everything.
     ///
     /// ```
     /// # let db = concord_kv::Concord::open(concord_kv::Config::default())?;

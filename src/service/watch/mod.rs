@@ -1,5 +1,6 @@
 //! Watch: committed changes, in their order, for whoever asks for them.
 
+mod consumers;
 mod local;
 mod remote;
 mod serving;
@@ -16,6 +17,7 @@ use crate::expression::{Selection, Strictness};
 use crate::model::{EventKinds, Notice, Position, Selector};
 use crate::state_machine::Held;
 use crate::telemetry::{Ending, Verb};
+pub use consumers::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 use local::LocalWatch;
 use remote::RemoteWatch;
 pub(super) use serving::{Held as HeldPolls, answer};
@@ -128,11 +130,7 @@ impl Watch {
 
     fn open(kv: &Kv, options: &WatchOptions<'_>) -> Result<Watch> {
         kv.caller.check_scope(crate::state_machine::Need::Read)?;
-        if options.selector.offset != 0 || options.selector.limit.is_some() {
-            let message = "a watch has neither `offset` nor `limit`: it has no end that they could count from";
-            return Err(Error::new(ErrorKind::InvalidCondition, message));
-        }
-        let selection = Selection::of(&options.selector, Strictness::Asked)?;
+        let selection = selection(&options.selector)?;
         kv.caller.check_range(selection.range())?;
         match &kv.backend {
             Backend::Node(node) => {
@@ -244,6 +242,15 @@ impl Watch {
             Place::There(watch) => watch.take(max, waker, notices).map(|()| false),
         }
     }
+}
+
+/// A selector that was understood and has an end for nobody to wait for.
+fn selection(selector: &Selector<'_>) -> Result<Selection> {
+    if selector.offset != 0 || selector.limit.is_some() {
+        let message = "a watch has neither `offset` nor `limit`: it has no end that they could count from";
+        return Err(Error::new(ErrorKind::InvalidCondition, message));
+    }
+    Selection::of(selector, Strictness::Asked)
 }
 
 /// A thread that sleeps until it is woken.

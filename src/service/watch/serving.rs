@@ -10,7 +10,6 @@ use tokio::time::{Instant, timeout_at};
 use super::local::LocalWatch;
 use super::{WatchOptions, WatchStart};
 use crate::error::{Error, ErrorKind, Result};
-use crate::expression::{Selection, Strictness};
 use crate::limits::{WATCH_ITEMS_MAX, WATCH_POLLS_MAX, WATCH_WAIT_MS_MAX};
 use crate::model::Notice;
 use crate::service::client::{WatchRequest, Watched};
@@ -79,7 +78,7 @@ fn open(kv: &Kv, message: &[u8]) -> Result<(LocalWatch, usize, u64)> {
     let WatchRequest { position, kinds, with_previous, items_max, wait_ms, selector } = WatchRequest::decode(message)?;
     let Backend::Node(node) = &kv.backend else { return Err(ErrorKind::Internal.into()) };
     kv.caller.check_scope(crate::state_machine::Need::Read)?;
-    let selection = Selection::of(&selector, Strictness::Asked)?;
+    let selection = super::selection(&selector)?;
     kv.caller.check_range(selection.range())?;
     let start = position.map_or(WatchStart::Now, WatchStart::From);
     let options = WatchOptions { selector, start, kinds, with_previous, with_progress: false };

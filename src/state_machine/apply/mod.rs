@@ -12,11 +12,12 @@ use super::sessions::{Admission, Applied, Outcome, Refusal, put_outcome};
 use super::slot::{Current, Slot, Version};
 use super::tokens::Tokens;
 use super::versions::TRIM_PER_COMMAND;
-use crate::encoding::command::Commands;
+use crate::encoding::command::{Commands, read_selector};
+use crate::encoding::wire::WireReader;
 use crate::encoding::{Integer, encode_integer, equal_by_worth, integer_of, stored};
 use crate::error::{ErrorKind, Result};
 use crate::expression::{Expression, Selection, Strictness, Subject};
-use crate::model::{Command, Condition, EventKind, Operation, PutItem, Reply, Selector, TokenId};
+use crate::model::{Command, Condition, EventKind, Operation, Position, PutItem, Reply, Selector, TokenId};
 
 impl StateMachine {
     /// Applies the commands of one log entry in order, handing each outcome to `done` once the command is
@@ -59,7 +60,10 @@ impl StateMachine {
             let outcome = Application::begin(self, content, &command, leader_ms).run(command.operation)?;
             done(outcome);
         }
-        content.writer().recorder.hand_on(self.history());
+        let has_news = content.writer().recorder.end_entry(self.history());
+        if has_news {
+            self.history().wake_all();
+        }
         Ok(())
     }
 }
@@ -204,6 +208,22 @@ impl<'a> Application<'a> {
             Operation::CreateIndex { name, path } => self.defined(self.content.indexes.create(name, path)),
             Operation::DropIndex(name) => self.defined(self.content.indexes.drop_index(name)),
             Operation::RebuildIndex(name) => self.defined(self.content.indexes.rebuild(name)),
+            Operation::CreateConsumer(item) => {
+                let (next, now_ms) = (Position::before(self.revision), self.now_ms);
+                let created = self.writer.consumers.create(&item, next, now_ms);
+                created.map(|()| self.unnumbered()).map_err(Refusal::from)
+            }
+            Operation::AcknowledgeConsumer { name, position } => {
+                let (next, now_ms) = (Position::before(self.revision), self.now_ms);
+                let allowed = self.may_move(owner, name)?;
+                let moved = allowed.and_then(|()| self.writer.consumers.acknowledge(name, position, next, now_ms));
+                moved.map(|()| self.unnumbered()).map_err(Refusal::from)
+            }
+            Operation::DeleteConsumer { name } => {
+                let allowed = self.may_move(owner, name)?;
+                let deleted = allowed.and_then(|()| self.writer.consumers.delete(name));
+                deleted.map(|()| self.unnumbered()).map_err(Refusal::from)
+            }
             Operation::OpenSession => Ok(Reply::Done { revision: self.writer.sessions.open(owner) }),
             Operation::CreateToken(item) => {
                 let deadline_ms = item.deadline_ms.map(|deadline_ms| self.deadline(deadline_ms));
@@ -213,7 +233,7 @@ impl<'a> Application<'a> {
             Operation::RevokeToken(token) => {
                 let revoked = self.tokens.revoke(token);
                 // Those who watch with it are told.
-                self.history.wake_all();
+                self.writer.recorder.wake();
                 revoked.map(|()| self.unnumbered()).map_err(Refusal::from)
             }
             Operation::NoteTokenUse { token, used_ms } => {
@@ -224,6 +244,14 @@ impl<'a> Application<'a> {
             Operation::Authorised { .. } => Err(ErrorKind::Unauthorized.into()),
         };
         Ok(outcome)
+    }
+
+    /// Whether the token reaches all keys that the consumer of this name may be told of.
+    fn may_move(&self, owner: Option<TokenId>, name: &str) -> Result<Result<(), ErrorKind>> {
+        let token = owner.and_then(|owner| self.tokens.get(owner));
+        let (Some(token), Some(consumer)) = (token, self.writer.consumers.get(name)) else { return Ok(Ok(())) };
+        let selector = read_selector(&mut WireReader::new(&consumer.selector))?;
+        Ok(token.check_selector(&selector).map_err(|error| error.kind()))
     }
 
     /// The reply of what changes no record.

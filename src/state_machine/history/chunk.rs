@@ -56,12 +56,13 @@ impl Chunk {
         Chunk { entries, data, ..Chunk::default() }
     }
 
-    /// Gives back what it has taken too much.
+    /// Gives back what it has taken too much, as only what it holds is counted.
     pub(super) fn shrink(&mut self) {
-        if self.entries.len() < self.entries.capacity() / 2 {
+        let is_loose = |len: usize, capacity: usize| capacity > len + len / 8;
+        if is_loose(self.entries.len(), self.entries.capacity()) {
             self.entries.shrink_to_fit();
         }
-        if self.data.len() < self.data.capacity() / 2 {
+        if is_loose(self.data.len(), self.data.capacity()) {
             self.data.shrink_to_fit();
         }
     }

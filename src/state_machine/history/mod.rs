@@ -139,32 +139,28 @@ impl History {
         waiting.into_values().for_each(Waker::wake);
     }
 
-    /// Takes over what was recorded up to `revision`; without `is_whole` something before it was too much to keep.
+    /// Takes over what was recorded up to `revision`, and leaves it to the caller to wake who waits for it; without `is_whole` something before it was too much to keep.
     fn publish(&self, mut chunk: Chunk, revision: u64, is_whole: bool) {
         chunk.shrink();
-        // Freed after the lock.
+        // Freed after the lock, which it outlives.
         let mut gone = Vec::new();
-        let waiting = {
-            let mut ring = self.ring();
-            if !is_whole {
-                gone.extend(ring.chunks.iter().cloned());
-                ring.clear();
-                ring.oldest = chunk.first_revision().unwrap_or(revision + 1);
-            }
-            ring.next = revision + 1;
-            if !chunk.is_empty() {
-                ring.events += chunk.len();
-                ring.published += chunk.len() as u64;
-                ring.bytes += chunk.bytes();
-                ring.chunks.push_back(Arc::new(chunk));
-            }
-            while ring.events > self.retention.events_max || ring.bytes > self.retention.bytes_max {
-                let Some(oldest) = ring.drop_oldest() else { break };
-                gone.push(oldest);
-            }
-            std::mem::take(&mut ring.waiting)
-        };
-        waiting.into_values().for_each(Waker::wake);
+        let mut ring = self.ring();
+        if !is_whole {
+            gone.extend(ring.chunks.iter().cloned());
+            ring.clear();
+            ring.oldest = chunk.first_revision().unwrap_or(revision + 1);
+        }
+        ring.next = revision + 1;
+        if !chunk.is_empty() {
+            ring.events += chunk.len();
+            ring.published += chunk.len() as u64;
+            ring.bytes += chunk.bytes();
+            ring.chunks.push_back(Arc::new(chunk));
+        }
+        while ring.events > self.retention.events_max || ring.bytes > self.retention.bytes_max {
+            let Some(oldest) = ring.drop_oldest() else { break };
+            gone.push(oldest);
+        }
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {

@@ -33,6 +33,8 @@ pub(in crate::state_machine) struct Recorder {
     has_lost: bool,
     /// Whether the command that is being applied does.
     is_too_much: bool,
+    /// Whether those who watch are to be woken.
+    has_news: bool,
 }
 
 impl Recorder {
@@ -66,11 +68,22 @@ impl Recorder {
         }
     }
 
-    /// Gives what was noted to those who watch.
-    pub(in crate::state_machine) fn hand_on(&mut self, history: &History) {
+    /// All commands of an entry have ended. Tells whether those who watch are to be woken, which is done without any lock.
+    pub(in crate::state_machine) fn end_entry(&mut self, history: &History) -> bool {
+        self.hand_on(history);
+        std::mem::take(&mut self.has_news)
+    }
+
+    /// Those who watch are to look whether they still may.
+    pub(in crate::state_machine) fn wake(&mut self) {
+        self.has_news = true;
+    }
+
+    fn hand_on(&mut self, history: &History) {
         if self.chunk.is_empty() && !self.has_lost {
             return;
         }
+        self.has_news = true;
         let next = Chunk::like(&self.chunk);
         let chunk = std::mem::replace(&mut self.chunk, next);
         history.publish(chunk, self.revision, !std::mem::take(&mut self.has_lost));

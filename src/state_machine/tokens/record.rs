@@ -233,6 +233,14 @@ impl TokenRecord {
                 let mut keys = compared.chain(transaction.steps().map(StepItem::key));
                 check(Need::of_transaction(reads), &mut keys)
             }
+            Operation::CreateConsumer(item) => {
+                self.check_scope(Need::ReadAndWrite)?;
+                self.check_selector(&item.selector)
+            }
+            // Whether it reaches the keys of the consumer, the state machine knows.
+            Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => {
+                self.check_scope(Need::ReadAndWrite)
+            }
             // Whoever writes from outside needs a session for it.
             Operation::OpenSession => self.check_scope(Need::Write),
             Operation::CreateToken(_)
