@@ -9,6 +9,8 @@ mod cluster;
 mod disk;
 #[path = "rust/etcd.rs"]
 mod etcd;
+#[path = "rust/index.rs"]
+mod index;
 #[path = "rust/million.rs"]
 mod million;
 #[path = "rust/query.rs"]
@@ -38,12 +40,13 @@ fn main() {
         ["telemetry"] => telemetry::run(),
         ["query"] => query::run(),
         ["txn"] => txn::run(),
+        ["index"] => index::run(),
         ["watch"] => watch::run(),
         ["reads", switch, count] => telemetry::reads(switch == "on", count.parse().expect("a number")),
         ["failover"] => cluster::fail_over(folder().path()),
         [] => run_all(),
         _ => panic!(
-            "usage: rust [cluster | failover | telemetry | query | txn | watch | reads on|off N | fill|open|pause DIR]"
+            "usage: rust [cluster | failover | telemetry | query | txn | index | watch | reads on|off N | fill|open|pause DIR]"
         ),
     }
 }
@@ -58,6 +61,7 @@ fn run_all() {
     writes::run(folder.path());
     query::run();
     txn::run();
+    index::run();
     watch::run();
     cluster::run(folder.path());
     let million = folder.path().join("million");

@@ -11,7 +11,9 @@ use crate::limits;
 use crate::net::{LocalSockets, Sockets, TcpSockets};
 use crate::raft::{Member, Node, NodeOptions, NodeState, Recoverable, Recovered, Remote, Seams, SystemLeaseClock};
 use crate::raft::{new_identity, recover};
-use crate::service::{Answering, Caller, Client, Clock, Cluster, Identification, Kv, Query, Status, Tokens, Txn};
+use crate::service::{
+    Answering, Caller, Client, Clock, Cluster, Identification, Indexes, Kv, Query, Status, Tokens, Txn,
+};
 use crate::service::{Consumers, Watch, WatchOptions, WatchStats};
 use crate::service::{note_token_uses, remove_expired};
 use crate::state_machine::Need;
@@ -43,6 +45,7 @@ struct Inner {
     cluster: Cluster,
     tokens: Tokens,
     query: Query,
+    indexes: Indexes,
     consumers: Consumers,
 }
 
@@ -70,8 +73,9 @@ impl Store {
     fn handle(self: &Arc<Store>, caller: Caller) -> Concord {
         let kv = self.trusted.acting_as(caller.clone());
         let (cluster, tokens, query) = (Cluster::new(kv.clone()), Tokens::new(kv.clone()), Query::new(kv.clone()));
-        let consumers = Consumers::new(kv.clone());
-        Concord { inner: Arc::new(Inner { store: self.clone(), caller, kv, cluster, tokens, query, consumers }) }
+        let (indexes, consumers) = (Indexes::new(kv.clone()), Consumers::new(kv.clone()));
+        let store = self.clone();
+        Concord { inner: Arc::new(Inner { store, caller, kv, cluster, tokens, query, indexes, consumers }) }
     }
 }
 
@@ -270,6 +274,11 @@ impl Concord {
     /// The verbs about all records that a selector picks.
     pub fn query(&self) -> &Query {
         &self.inner.query
+    }
+
+    /// The verbs of secondary indexes.
+    pub fn indexes(&self) -> &Indexes {
+        &self.inner.indexes
     }
 
     /// Begins a transaction: several operations as one change, if what is compared holds.

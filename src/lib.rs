@@ -57,6 +57,7 @@ pub use raft::{Member, MemberRole, NodeState, RaftStatus, Recoverable, Recovered
 pub use service::{Cluster, Guard, Kv, Pending, PutOptions, Status, View};
 pub use service::{Consumer, ConsumerInfo, Consumers, NewConsumer};
 pub use service::{CreatedToken, NewToken, TokenInfo, Tokens, Txn};
+pub use service::{IndexInfo, IndexPage, IndexRange, Indexes};
 pub use service::{Page, PageOptions, Pages, Pair, Query};
 pub use service::{Watch, WatchOptions, WatchStart, WatchStats};
 pub use service::{decode_transaction, encode_transaction_reply, transaction_reply_to_json};

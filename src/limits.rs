@@ -57,6 +57,28 @@ pub const RECEIPTS_MAX: usize = 65_536;
 /// Most bytes of all receipts. Beyond it: the oldest go. Part of what commands mean.
 pub const RECEIPTS_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Most indexes. Beyond it: `invalid_config`. Part of what commands mean.
+pub const INDEXES_MAX: usize = 16;
+
+/// Longest name of an index. Beyond it: `invalid_config`.
+pub const INDEX_NAME_BYTES_MAX: usize = 64;
+
+/// Longest path of an index. Beyond it: `invalid_condition`.
+pub const INDEX_PATH_BYTES_MAX: usize = 1024;
+
+/// Most steps of the path of an index. Beyond it: `invalid_condition`.
+pub const INDEX_PATH_STEPS_MAX: usize = 16;
+
+/// Longest text, bytes or integer that an index holds. Beyond it: the index leaves it out, and `invalid_value` for who asks
+/// for it.
+pub const INDEX_TERM_BYTES_MAX: usize = 1024;
+
+/// Most keys in one page of an index. Beyond it: the rest is left to the next page.
+pub const INDEX_PAGE_MAX: usize = 1000;
+
+/// Most parts of one value that an index holds. Beyond it: the index leaves out those that come later in the value.
+pub const INDEX_TERMS_MAX: usize = 1000;
+
 /// Most commands that share one log entry. Beyond it: the others go into the next one; `batch_too_large`
 /// for a batch that another node sends.
 pub const BATCH_COMMANDS_MAX: usize = 4096;

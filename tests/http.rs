@@ -6,6 +6,8 @@ mod client;
 mod documents;
 #[path = "http/guards.rs"]
 mod guards;
+#[path = "http/index.rs"]
+mod index;
 #[path = "http/keys.rs"]
 mod keys;
 #[path = "http/limits.rs"]

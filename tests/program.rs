@@ -3,6 +3,8 @@
 
 #[path = "program/configuration.rs"]
 mod configuration;
+#[path = "program/index.rs"]
+mod index;
 #[path = "program/local.rs"]
 mod local;
 #[path = "program/query.rs"]

@@ -147,6 +147,8 @@ fn check_command(command: &Command<'_>) -> Result<()> {
         Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => Ok(()),
         Operation::DeleteWhere(selector) => check_selector(selector),
         Operation::Transact(transaction) => check_transaction(transaction, stamp_ms),
+        Operation::CreateIndex { path, .. } => check_length(path.len(), limits::INDEX_PATH_BYTES_MAX),
+        Operation::DropIndex(_) | Operation::RebuildIndex(_) => Ok(()),
         Operation::CreateConsumer(item) => check_selector(&item.selector),
         // Names are checked where they are read.
         Operation::AcknowledgeConsumer { .. } | Operation::DeleteConsumer { .. } => Ok(()),

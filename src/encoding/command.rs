@@ -38,6 +38,9 @@ const NOTE_TOKEN_USE: u8 = 12;
 const AUTHORISED: u8 = 13;
 const DELETE_WHERE: u8 = 14;
 const TRANSACT: u8 = 15;
+const CREATE_INDEX: u8 = 16;
+const DROP_INDEX: u8 = 17;
+const REBUILD_INDEX: u8 = 18;
 const CREATE_CONSUMER: u8 = 24;
 const ACKNOWLEDGE_CONSUMER: u8 = 25;
 const DELETE_CONSUMER: u8 = 26;
@@ -73,6 +76,9 @@ fn number_of(operation: &Operation<'_>) -> u8 {
         Operation::Authorised { .. } => AUTHORISED,
         Operation::DeleteWhere(_) => DELETE_WHERE,
         Operation::Transact(_) => TRANSACT,
+        Operation::CreateIndex { .. } => CREATE_INDEX,
+        Operation::DropIndex(_) => DROP_INDEX,
+        Operation::RebuildIndex(_) => REBUILD_INDEX,
         Operation::CreateConsumer(_) => CREATE_CONSUMER,
         Operation::AcknowledgeConsumer { .. } => ACKNOWLEDGE_CONSUMER,
         Operation::DeleteConsumer { .. } => DELETE_CONSUMER,
@@ -124,6 +130,11 @@ fn put_fields(out: &mut Vec<u8>, operation: &Operation<'_>) {
         }
         Operation::DeleteWhere(selector) => put_selector(out, selector),
         Operation::Transact(transaction) => put_transaction(out, transaction),
+        Operation::CreateIndex { name, path } => {
+            put_bytes(out, name.as_bytes());
+            put_bytes(out, path.as_bytes());
+        }
+        Operation::DropIndex(name) | Operation::RebuildIndex(name) => put_bytes(out, name.as_bytes()),
         Operation::CreateConsumer(item) => put_consumer(out, item),
         Operation::AcknowledgeConsumer { name, position } => {
             put_bytes(out, name.as_bytes());
@@ -252,6 +263,9 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         NOTE_TOKEN_USE => Operation::NoteTokenUse { token: TokenId(reader.varint()?), used_ms: reader.varint()? },
         DELETE_WHERE => Operation::DeleteWhere(read_selector(reader)?),
         TRANSACT => Operation::Transact(read_transaction(reader)?),
+        CREATE_INDEX => Operation::CreateIndex { name: index_name(reader)?, path: selector::read_text(reader)? },
+        DROP_INDEX => Operation::DropIndex(index_name(reader)?),
+        REBUILD_INDEX => Operation::RebuildIndex(index_name(reader)?),
         CREATE_CONSUMER => Operation::CreateConsumer(read_consumer(reader)?),
         ACKNOWLEDGE_CONSUMER => {
             Operation::AcknowledgeConsumer { name: read_consumer_name(reader)?, position: read_position(reader)? }
@@ -259,6 +273,14 @@ fn operation<'a>(reader: &mut WireReader<'a>, number: u8) -> Result<Operation<'a
         DELETE_CONSUMER => Operation::DeleteConsumer { name: read_consumer_name(reader)? },
         other => return Err(damaged(&format!("unknown operation {other} in a log entry"))),
     })
+}
+
+fn index_name<'a>(reader: &mut WireReader<'a>) -> Result<&'a str> {
+    let name = selector::read_text(reader)?;
+    if (1..=limits::INDEX_NAME_BYTES_MAX).contains(&name.len()) {
+        return Ok(name);
+    }
+    Err(damaged("an index without a name, or with a longer one than it may have"))
 }
 
 impl<'a> Iterator for Commands<'a> {
@@ -461,6 +483,31 @@ mod tests {
         let payload = consumer_payload();
         let consumers: Vec<_> = Commands::of(&payload).unwrap().collect::<Result<_>>().unwrap();
         assert_eq!(consumers, consumer_samples());
+    }
+
+    #[test]
+    fn the_commands_of_indexes_are_written_and_read_the_same_for_ever() {
+        const GOLDEN: &str = include_str!("../../tests/golden/commands_index.hex");
+        let name = "x".repeat(limits::INDEX_NAME_BYTES_MAX);
+        let of_token = Box::new(Operation::CreateIndex { name: "é", path: "" });
+        let operations = [
+            Operation::CreateIndex { name: "by_tag", path: "value.tags[]" },
+            Operation::DropIndex("by_tag"),
+            Operation::RebuildIndex(&name),
+            Operation::Authorised { token: TokenId(1), operation: of_token },
+        ];
+        let commands = operations.map(|operation| Command { stamp_ms: 1_700_000_000_000, operation });
+        let mut payload = Vec::new();
+        put_batch_header(&mut payload, 0, 0, 0);
+        commands.iter().for_each(|command| put_command(&mut payload, command));
+        let hex: String = payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, GOLDEN.trim());
+        assert_eq!(Commands::of(&payload).unwrap().collect::<Result<Vec<_>>>().unwrap(), commands);
+        for wrong in [Operation::DropIndex(""), Operation::DropIndex(&"x".repeat(65))] {
+            let mut payload = payload[..12].to_vec();
+            put_command(&mut payload, &Command { stamp_ms: 1, operation: wrong });
+            assert!(Commands::of(&payload).unwrap().next().unwrap().is_err());
+        }
     }
 
     #[test]

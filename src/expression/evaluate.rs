@@ -69,7 +69,7 @@ fn worth<'a>(node: &'a Node, subject: &Subject<'a>) -> Option<Worth<'a>> {
 }
 
 /// One step into an item. Of entries with the same key the last counts.
-fn find<'a>(item: Item<'a>, step: &Step) -> Option<Item<'a>> {
+pub(super) fn find<'a>(item: Item<'a>, step: &Step) -> Option<Item<'a>> {
     match (item.worth(), step) {
         (Worth::Map(map), Step::Name(name)) => entry(map, |key| string(&key).is_some_and(|key| key == name.as_bytes())),
         (Worth::Map(map), Step::Place(place)) => {

@@ -55,6 +55,7 @@
 mod evaluate;
 mod lexer;
 mod parser;
+mod path;
 mod pattern;
 mod portable;
 mod selection;
@@ -64,6 +65,7 @@ mod tree;
 mod tests;
 
 pub(crate) use evaluate::Subject;
+pub(crate) use path::Path;
 pub(crate) use pattern::Strictness;
 pub(crate) use selection::Selection;
 
@@ -102,6 +104,13 @@ impl Expression {
 /// ```
 pub fn check_expression(text: &str) -> Result<()> {
     Expression::parse_as(text, Strictness::Asked).map(drop)
+}
+
+/// Whether this is the path of an index.
+///
+/// Errors: `invalid_condition`, with the column.
+pub(crate) fn check_path(text: &str) -> Result<()> {
+    Path::parse(text).map(drop)
 }
 
 /// Whether an expression is true of a record, as every replica judges it. For programs that try an expression out, or filter

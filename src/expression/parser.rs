@@ -1,6 +1,7 @@
 //! Parser: text to tree, by recursive descent. Bounded in length and depth; of what it builds nothing is deeper than that.
 
 use super::lexer::{Lexer, Token};
+use super::path::PathStep;
 use super::pattern::{Matcher, Strictness};
 use super::tree::{Comparison, Node, Step};
 use crate::encoding::item::{Item, Number, Worth};
@@ -8,6 +9,7 @@ use crate::encoding::times::Moment;
 use crate::encoding::{decode_value, encode_value, value_from_json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{EXPRESSION_BYTES_MAX, EXPRESSION_DEPTH_MAX, EXPRESSION_PATTERNS_MAX};
+use crate::limits::{INDEX_PATH_BYTES_MAX, INDEX_PATH_STEPS_MAX};
 use crate::model::{Pattern, PatternFlags, Value};
 
 const COMPARISONS: [(&str, Comparison); 6] = [
@@ -48,6 +50,28 @@ pub(super) fn parse(text: &str, strictness: Strictness) -> Result<Node> {
         Token::Sign(")") => Err(parser.fault("there is no `(` for this `)`")),
         Token::Word("is") => Err(parser.fault("write `==` instead of `is`")),
         _ => Err(parser.fault("an `and`, an `or` or the end is missing here")),
+    }
+}
+
+/// Reads the path of an index.
+///
+/// Errors: `invalid_condition`, with the column.
+pub(super) fn parse_path(text: &str) -> Result<Vec<PathStep>> {
+    if text.len() > INDEX_PATH_BYTES_MAX {
+        let message = format!("a path has at most {INDEX_PATH_BYTES_MAX} bytes, this one has {}", text.len());
+        return Err(Error::new(ErrorKind::InvalidCondition, message));
+    }
+    let mut lexer = Lexer::new(text);
+    let (at, token) = lexer.next()?;
+    let mut parser = Parser { lexer, at, token, depth: 0, patterns: 0, strictness: Strictness::Accepted };
+    if parser.token != Token::Word("value") {
+        return Err(parser.fault("a path begins with `value`, as in `value.price`"));
+    }
+    parser.take()?;
+    let steps = parser.path_steps()?;
+    match &parser.token {
+        Token::End => Ok(steps),
+        _ => Err(parser.fault("a path goes on with `.name`, `[\"any key\"]`, `[0]` or `[]`")),
     }
 }
 
@@ -227,15 +251,42 @@ impl<'a> Parser<'a> {
         }
     }
 
+    /// Steps as below, and `[]`.
+    fn path_steps(&mut self) -> Result<Vec<PathStep>> {
+        let mut steps = Vec::new();
+        loop {
+            if steps.len() > INDEX_PATH_STEPS_MAX {
+                return Err(self.fault("a path has at most 16 steps"));
+            }
+            if self.token == Token::Sign("[") {
+                self.take()?;
+                if self.take_if(&Token::Sign("]"))? {
+                    steps.push(PathStep::Each);
+                    continue;
+                }
+                steps.push(PathStep::To(self.step_in_brackets()?));
+                self.expect("]", "a `]` is missing here")?;
+            } else if self.take_if(&Token::Sign("."))? {
+                steps.push(PathStep::To(self.step_to_name()?));
+            } else {
+                return Ok(steps);
+            }
+        }
+    }
+
+    fn step_to_name(&mut self) -> Result<Step> {
+        let Token::Word(name) = self.token else {
+            return Err(self.fault("after `.` there is a name; write `[\"any key\"]` for others"));
+        };
+        self.take()?;
+        Ok(Step::Name(name.into()))
+    }
+
     fn steps(&mut self) -> Result<Vec<Step>> {
         let mut steps = Vec::new();
         loop {
             if self.take_if(&Token::Sign("."))? {
-                let Token::Word(name) = self.token else {
-                    return Err(self.fault("after `.` there is a name; write `[\"any key\"]` for others"));
-                };
-                self.take()?;
-                steps.push(Step::Name(name.into()));
+                steps.push(self.step_to_name()?);
             } else if self.take_if(&Token::Sign("["))? {
                 steps.push(self.step_in_brackets()?);
                 self.expect("]", "a `]` is missing here")?;

@@ -51,6 +51,13 @@ pub(crate) enum Operation<'a> {
     },
     /// Removes every record that the selector picks, as one change.
     DeleteWhere(Selector<'a>),
+    CreateIndex {
+        name: &'a str,
+        path: &'a str,
+    },
+    DropIndex(&'a str),
+    /// Makes what an index holds anew.
+    RebuildIndex(&'a str),
     /// Does one branch or the other, all of it or nothing.
     Transact(TransactionItem<'a>),
     CreateConsumer(ConsumerItem<'a>),
@@ -90,6 +97,8 @@ impl Operation<'_> {
             Operation::CreateConsumer(item) => item.name.len() + 32 + selector_bytes(&item.selector),
             Operation::AcknowledgeConsumer { name, .. } | Operation::DeleteConsumer { name } => name.len() + 32,
             Operation::RevokeToken(_) | Operation::NoteTokenUse { .. } => 32,
+            Operation::CreateIndex { name, path } => 16 + name.len() + path.len(),
+            Operation::DropIndex(name) | Operation::RebuildIndex(name) => 16 + name.len(),
             Operation::Transact(transaction) => transaction.bytes(),
             Operation::Authorised { operation, .. } => 16 + operation.bytes(),
         }

@@ -1,6 +1,6 @@
-//! Expiry: proposes the removal of what has expired. Reads hide it from its deadline on already.
+//! Expiry: proposes the removal of what has expired. Reads hide it from its deadline on already. Indexes are seen to as well.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,12 +13,28 @@ use crate::raft::Node;
 /// About how many records one command removes, so that no write waits long behind it.
 const RECORDS_PER_COMMAND: usize = 1_000;
 
+/// Builds indexes that nobody has asked for since a snapshot was loaded or they were declared elsewhere.
+fn build_indexes(node: &Weak<Node>) {
+    let Some(node) = node.upgrade().filter(|node| node.machine().has_index_to_build()) else { return };
+    let machine = node.machine().clone();
+    let node = Arc::downgrade(&node);
+    tokio::task::spawn_blocking(move || {
+        let is_open = || node.upgrade().is_some_and(|node| !node.is_closed());
+        for index in machine.indexes() {
+            if let Some(index) = machine.index(index.name()) {
+                index.build_while(is_open);
+            }
+        }
+    });
+}
+
 /// Runs until the node closes.
 pub(crate) async fn remove_expired(node: Weak<Node>, clock: Clock, interval_ms: u64) {
     let mut tick = tokio::time::interval(Duration::from_millis(interval_ms));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        build_indexes(&node);
         loop {
             let Some(node) = node.upgrade().filter(|node| !node.is_closed()) else { return };
             let now_ms = clock.now_ms();

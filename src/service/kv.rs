@@ -315,7 +315,7 @@ impl Kv {
         node.confirm_read(level, timeout_ms(options), Box::new(ready));
     }
 
-    fn level(&self, options: &ReadOptions) -> Consistency {
+    pub(super) fn level(&self, options: &ReadOptions) -> Consistency {
         options.consistency.unwrap_or(self.default_consistency)
     }
 
@@ -499,7 +499,7 @@ impl Kv {
     }
 }
 
-fn timeout_ms(options: &ReadOptions) -> u64 {
+pub(super) fn timeout_ms(options: &ReadOptions) -> u64 {
     options.timeout_ms.unwrap_or(limits::TIMEOUT_MS_DEFAULT)
 }
 

@@ -34,6 +34,9 @@ fn open_sessions(machine: &StateMachine, count: usize) {
     let transaction =
         TransactionItem { idempotency_key: b"once", then: vec![StepItem::Get(b"k")], ..TransactionItem::default() };
     put_command(&mut payload, &Command { stamp_ms: 0, operation: Operation::Transact(transaction) });
+    for (name, path) in [("a", "value"), ("b", "value.tags[]")] {
+        put_command(&mut payload, &Command { stamp_ms: 0, operation: Operation::CreateIndex { name, path } });
+    }
     machine.apply(&payload, |_| {}).unwrap();
 }
 
@@ -119,13 +122,13 @@ fn ten_thousand_damaged_snapshots() {
             Ok(())
         })
         .unwrap();
-    assert_eq!(blocks.len(), 4, "records, sessions, tokens and receipts");
+    assert_eq!(blocks.len(), 5, "records, sessions, tokens, receipts and indexes");
     let before = machine.digest().unwrap();
     let (mut accepted, mut refused) = (0, 0);
     for round in 0..MUTATIONS {
         let damaged_header = if random.below(10) == 0 { mutate(&header, &mut random) } else { header.clone() };
         let mut damaged_blocks = blocks.clone();
-        damaged_blocks[round % 4] = mutate(&blocks[round % 4], &mut random);
+        damaged_blocks[round % 5] = mutate(&blocks[round % 5], &mut random);
         let mut damaged_blocks = damaged_blocks.into_iter();
         let target = StateMachine::new();
         let loaded = SnapshotHeader::decode(&mut WireReader::new(&damaged_header))

@@ -7,14 +7,15 @@ use crate::error::Result;
 
 impl StateMachine {
     /// SHA-256 over every record in key order (key, revision, deadline, stored value), the revision, all
-    /// sessions in the order of their use, all tokens, all receipts and all consumers.
+    /// sessions in the order of their use, all tokens, all receipts, all consumers, and what indexes there are.
     pub(crate) fn digest(&self) -> Result<[u8; 32]> {
-        let (view, sessions) = self.view_with(0, |_, writer| {
+        let (view, sessions) = self.view_with(0, |content, writer| {
             let mut hash = Sha256::new();
             hash.update(writer.sessions.opened().to_le_bytes());
             writer.sessions.encode(|session| hash.update(session));
             self.tokens().encode(|token| hash.update(token));
             writer.receipts.encode(|receipt| hash.update(receipt));
+            content.indexes.encode(|index| hash.update(index));
             writer.consumers.encode(|consumer| hash.update(consumer));
             hash.finalize()
         });

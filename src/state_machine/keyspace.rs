@@ -11,6 +11,7 @@ use papaya::HashSet;
 use super::consumers::{ConsumerRecord, Consumers};
 use super::expiry::ExpiryIndex;
 use super::history::{Cursor, History, Recorder};
+use super::indexes::Indexes;
 #[cfg(test)]
 use super::sabotage::Sabotage;
 use super::sessions::{Receipts, Sessions};
@@ -43,6 +44,7 @@ pub(super) struct Content {
     pub(super) slots: HashSet<Slot, foldhash::fast::RandomState>,
     pub(super) ordered: RwLock<BTreeSet<Slot>>,
     pub(super) writer: Mutex<Writer>,
+    pub(super) indexes: Indexes,
     /// Revision of the last command that is in place as a whole.
     pub(super) published: AtomicU64,
     /// Latest stamp of all applied batches.
@@ -208,6 +210,7 @@ impl Content {
             slots: HashSet::with_hasher(foldhash::fast::RandomState::default()),
             ordered: RwLock::new(BTreeSet::new()),
             writer: Mutex::new(Writer::default()),
+            indexes: Indexes::default(),
             published: AtomicU64::new(0),
             time_ms: AtomicU64::new(0),
             records: AtomicU64::new(0),

@@ -199,6 +199,9 @@ impl Model {
                 Ok(Reply::Integer { value: gone.len() as i64, revision })
             }
             Operation::Transact(transaction) => self.transact(transaction, command.stamp_ms, leader_ms, owner),
+            Operation::CreateIndex { .. } | Operation::DropIndex(_) | Operation::RebuildIndex(_) => {
+                Ok(Reply::Done { revision: 0 })
+            }
             Operation::OpenSession => {
                 let id = self.sessions.len() as u64 + 1;
                 self.sessions.insert(id, ModelSession::default());
@@ -409,6 +412,9 @@ fn skew(operation: &mut Operation<'_>, skew_ms: i64) {
         | Operation::DeleteMany(_)
         | Operation::DeleteWhere(_)
         | Operation::OpenSession
+        | Operation::CreateIndex { .. }
+        | Operation::DropIndex(_)
+        | Operation::RebuildIndex(_)
         | Operation::RevokeToken(_) => {}
     }
 }

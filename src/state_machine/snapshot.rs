@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! header  := version (4)  revision  time_ms  record count (about; for progress only)  sessions opened ever
-//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  8 consumer*          about 1 MiB
+//! block   := 0 record*  |  1 session*  |  2 token*  |  3 receipt*  |  4 index*  |  8 consumer*          about 1 MiB
 //! record  := key  revision  deadline_ms (0: none)  stored value
 //! session := number  owner  acknowledged_below  count  (sequence  outcomes)*
 //! owner   := 0  |  1  id of a token
 //! token   := hash  name  scopes (1)  deadline_ms (0: none)  count  prefix*  created_ms  last used (0: never)
 //! receipt := owner  idempotency key  made_ms  fingerprint  outcome
+//! index   := name  path
 //! ```
 //! Records come in strictly ascending key order over all blocks, sessions from the one used longest ago to
-//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest, consumers (see
-//! `consumers`) in strictly ascending order of their names. Version 3 had no receipts and no consumers. Version 2 had no tokens,
-//! and its sessions no owner.
+//! the one used last, tokens in strictly ascending order of their ids, receipts from the oldest to the newest, indexes and
+//! consumers (see `consumers`) in strictly ascending order of their names; what indexes hold is made of the records. Version 3
+//! had no receipts, no indexes and no consumers. Version 2 had no tokens, and its sessions no owner.
 //! Version 1, of the first release, had no sessions: its header ends with the record count, its blocks begin with their
 //! first record.
 
@@ -37,6 +38,7 @@ const RECORDS: u8 = 0;
 const SESSIONS: u8 = 1;
 const TOKENS: u8 = 2;
 const RECEIPTS: u8 = 3;
+const INDEXES: u8 = 4;
 const CONSUMERS: u8 = 8;
 const BLOCK_BYTES: usize = 1024 * 1024;
 
@@ -80,12 +82,12 @@ impl SnapshotHeader {
 pub(crate) struct PinnedSnapshot {
     header: SnapshotHeader,
     view: View,
-    /// Sessions, tokens, receipts and consumers: copied, as they are few and small; records are looked at as they were.
+    /// All but the records: copied, as it is little; records are looked at as they were.
     other_blocks: Vec<Vec<u8>>,
 }
 
 impl StateMachine {
-    /// Pins the present: records, sessions, tokens, receipts and consumers of the same moment.
+    /// Pins the present: all of the same moment.
     pub(crate) fn pin_snapshot(&self) -> PinnedSnapshot {
         let (view, (header, other_blocks)) = self.view_with(0, |content, writer| {
             let header = SnapshotHeader {
@@ -99,6 +101,7 @@ impl StateMachine {
             writer.sessions.encode(|session| blocks.put(SESSIONS, session));
             self.tokens().encode(|token| blocks.put(TOKENS, token));
             writer.receipts.encode(|receipt| blocks.put(RECEIPTS, receipt));
+            content.indexes.encode(|index| blocks.put(INDEXES, index));
             writer.consumers.encode(|consumer| blocks.put(CONSUMERS, consumer));
             (header, blocks.0)
         });
@@ -161,7 +164,7 @@ pub(crate) fn load_snapshot(
     let newest_kind = match header.version {
         VERSION_WITHOUT_SESSIONS | VERSION_WITHOUT_TOKENS => SESSIONS,
         VERSION_WITHOUT_RECEIPTS => TOKENS,
-        _ => RECEIPTS,
+        _ => INDEXES,
     };
     while let Some(block) = next_block()? {
         let mut reader = WireReader::new(&block);
@@ -185,6 +188,10 @@ pub(crate) fn load_snapshot(
             }
             if kind == RECEIPTS {
                 writer.receipts.decode(&mut reader, header.time_ms)?;
+                continue;
+            }
+            if kind == INDEXES {
+                content.indexes.decode(&mut reader)?;
                 continue;
             }
             let slot = read_record(&mut reader, header.revision)?;
@@ -242,7 +249,8 @@ mod tests {
     const GOLDEN_V2: &str = include_str!("../../tests/golden/snapshot_content_v2.txt");
     /// The same with two tokens, one of which has opened a session: `header`, `records`, `sessions` and `tokens`.
     const GOLDEN_V3: &str = include_str!("../../tests/golden/snapshot_content_v3.txt");
-    /// The same with four receipts and two consumers: `header`, `records`, `sessions`, `tokens`, `receipts` and `consumers`.
+    /// The same with four receipts, two indexes and two consumers: `header`, `records`, `sessions`, `tokens`, `receipts`,
+    /// `indexes` and `consumers`.
     const GOLDEN_V4: &str = include_str!("../../tests/golden/snapshot_content_v4.txt");
 
     fn bytes_of(golden: &str, name: &str) -> Vec<u8> {
@@ -338,6 +346,8 @@ mod tests {
         let operations = [
             Operation::Transact(big),
             Operation::Transact(empty.clone()),
+            Operation::CreateIndex { name: "by_tag", path: "value.tags[]" },
+            Operation::CreateIndex { name: "a", path: "value[\"b\"][0]" },
             Operation::Authorised {
                 token: TokenId::of(&[8; 32]),
                 operation: Box::new(Operation::Transact(empty.clone())),
@@ -376,7 +386,7 @@ mod tests {
         let mut header = Vec::new();
         snapshot.header().encode(&mut header);
         let mut written = format!("header {}\n", hex(&header));
-        let names = ["records", "sessions", "tokens", "receipts", "consumers"];
+        let names = ["records", "sessions", "tokens", "receipts", "indexes", "consumers"];
         for (name, block) in names.iter().zip(blocks_of(&snapshot)) {
             written += &format!("{name} {}\n", hex(&block));
         }
@@ -429,6 +439,26 @@ mod tests {
     }
 
     #[test]
+    fn indexes_that_no_command_can_have_made_are_refused() {
+        let (header, indexes) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "indexes "));
+        assert_eq!(load(&header, vec![indexes.clone()]).unwrap().indexes().len(), 2);
+        assert!(load(&header, vec![indexes.clone(), indexes.clone()]).is_err(), "twice the same");
+        assert!(load(&header, vec![indexes[..indexes.len() - 1].to_vec()]).is_err(), "cut off");
+        let index = |name: &str, path: &str| {
+            let mut block = vec![INDEXES];
+            put_bytes(&mut block, name.as_bytes());
+            put_bytes(&mut block, path.as_bytes());
+            block
+        };
+        assert!(load(&header, vec![index("a", "value")]).is_ok());
+        assert!(load(&header, vec![index("", "value")]).is_err(), "without a name");
+        assert!(load(&header, vec![index("a", "price")]).is_err(), "of nothing");
+        assert!(load(&header, vec![index("b", "value"), index("a", "value")]).is_err(), "out of order");
+        let many = (0..17).map(|n| index(&format!("{n:02}"), "value")).collect();
+        assert!(load(&header, many).is_err(), "too many");
+    }
+
+    #[test]
     fn consumers_that_no_command_can_have_made_are_refused() {
         let (header, consumers) = (bytes_of(GOLDEN_V4, "header "), bytes_of(GOLDEN_V4, "consumers "));
         assert!(load(&bytes_of(GOLDEN_V3, "header "), vec![consumers.clone()]).is_err());
@@ -471,7 +501,7 @@ mod tests {
             header[0] = version;
             assert!(load(&header, Vec::new()).is_err());
         }
-        assert!(load(&bytes_of(GOLDEN_V4, "header "), vec![vec![4]]).is_err(), "a block of an unknown kind");
+        assert!(load(&bytes_of(GOLDEN_V4, "header "), vec![vec![5]]).is_err(), "a block of an unknown kind");
     }
 
     #[test]

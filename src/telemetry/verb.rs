@@ -43,6 +43,7 @@ verbs! {
     Query = "query";
     DeleteWhere = "delete_where";
     Txn = "txn";
+    Index = "index";
     Watch = "watch";
 }
 

@@ -81,6 +81,8 @@ fn the_document_tells_every_route_and_nothing_else() {
     let mut promised: Vec<String> = "GET /api/v1/kv/{key}, PUT /api/v1/kv/{key}, DELETE /api/v1/kv/{key}, \
          POST /api/v1/kv/{key}/touch, GET /api/v1/kv/{key}/ttl, POST /api/v1/kv/{key}/increment, GET /api/v1/kv, \
          POST /api/v1/query, POST /api/v1/query/count, POST /api/v1/query/delete, POST /api/v1/txn, GET /api/v1/watch, \
+         GET /api/v1/index, POST /api/v1/index, DELETE /api/v1/index/{name}, POST /api/v1/index/{name}/reindex, \
+         POST /api/v1/index/{name}/query, \
          POST /api/v1/kv/bulk, POST /api/v1/kv/bulk/get, POST /api/v1/kv/bulk/delete, POST /api/v1/kv/bulk/touch, \
          GET /api/v1/status, GET /api/v1/members, POST /api/v1/members, DELETE /api/v1/members/{id}, \
          POST /api/v1/members/{id}/promote, POST /api/v1/members/{id}/replace, POST /api/v1/leader, \

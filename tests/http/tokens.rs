@@ -66,6 +66,10 @@ fn needed(operation: &str) -> (Need, &'static str) {
         "put_many" => (Need::Write, r#"{"operations":[{"key":"app:k","value":1}]}"#),
         "delete_many" => (Need::Write, r#"{"keys":["app:k"]}"#),
         "touch_many" => (Need::Write, r#"{"operations":[{"key":"app:k","ttl":5}]}"#),
+        "create_index" => (Need::Admin, r#"{"name":"i","path":"value"}"#),
+        "drop_index" | "reindex" => (Need::Admin, ""),
+        "indexes" => (Need::Read, ""),
+        "query_index" => (Need::Read, r#"{"value":1}"#),
         "txn" => (Need::Write, r#"{"then":[{"put":"app:k","value":1}]}"#),
         "delete_where" => (Need::Write, r#"{"prefix":"app:"}"#),
         "add_member" => (Need::Admin, r#"{"address":"127.0.0.1:1"}"#),
@@ -101,7 +105,7 @@ fn every_operation_asks_for_its_scope() {
         for (method, operation) in methods.as_object().expect("methods") {
             let operation = operation["operationId"].as_str().expect("an id");
             let (need, body) = needed(operation);
-            let at = path.replace("{key}", "app:k").replace("{id}", "7");
+            let at = path.replace("{key}", "app:k").replace("{id}", "7").replace("{name}", "i");
             let query = match operation {
                 "list" => "?prefix=app:",
                 // A stream has no other end.
@@ -115,7 +119,8 @@ fn every_operation_asks_for_its_scope() {
             let at = format!("{at}{query}");
             for (scope, token) in &tokens {
                 // What concerns no key is read by whoever may read.
-                let reads_no_key = matches!(operation, "members" | "status") && *scope == Need::Nothing;
+                let reads_no_key =
+                    matches!(operation, "indexes" | "members" | "query_index" | "status") && *scope == Need::Nothing;
                 let may = need == Need::Nothing || need == *scope || *scope == Need::Admin || reads_no_key;
                 let status = with(&server, token, &method.to_uppercase(), &at, body).status;
                 assert_eq!(status != 403, may, "{operation} with {scope:?}: {status}");

@@ -17,6 +17,7 @@ const VERBS: &[&str] = &[
     "list",
     "query",
     "txn",
+    "index",
     "watch",
     "import",
     "export",

@@ -3,6 +3,7 @@
 mod bench;
 mod changes;
 mod configuration;
+mod index;
 mod keys;
 mod query;
 mod records;
@@ -43,6 +44,8 @@ pub(super) enum Verb {
     Query(query::Query),
     /// Do several operations as one change, if what is compared holds.
     Txn(txn::Txn),
+    /// Declare secondary indexes, and ask them for keys.
+    Index(index::Index),
     /// Follow what changes: a line for each change, until Ctrl-C.
     Watch(changes::Watch),
     /// Store what `export` has written: one JSON object a line, with `key`, `value` and perhaps `ttl` in seconds.
@@ -131,6 +134,7 @@ pub(super) fn execute(db: &Concord, verb: &Verb, json: bool) -> Result<()> {
         Verb::List(list) => keys::list(db, list, json),
         Verb::Query(query) => query::query(db, query, json),
         Verb::Txn(txn) => txn::txn(db, txn, json),
+        Verb::Index(index) => index::index(db, index, json),
         Verb::Watch(options) => changes::watch(db, options, json),
         Verb::Import(import) => transfer::import(db, import, json),
         Verb::Export(export) => transfer::export(db, export, json),

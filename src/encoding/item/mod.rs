@@ -2,6 +2,7 @@
 
 mod form;
 mod number;
+mod term;
 
 use std::borrow::Cow;
 

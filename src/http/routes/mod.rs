@@ -5,6 +5,7 @@ mod cluster;
 mod console;
 mod documents;
 mod health;
+mod index;
 mod keys;
 mod list;
 mod query;
@@ -55,6 +56,10 @@ pub(super) fn api() -> (Router, OpenApi) {
         .routes(routes!(query::count))
         .routes(routes!(query::delete))
         .routes(routes!(txn::txn))
+        .routes(routes!(index::list, index::create))
+        .routes(routes!(index::drop))
+        .routes(routes!(index::reindex))
+        .routes(routes!(index::query))
         .routes(routes!(watch::watch))
         .routes(routes!(bulk::put))
         .routes(routes!(bulk::get))

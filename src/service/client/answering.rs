@@ -9,6 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::indexing::{decode_page_request, encode_indexes, encode_page};
 use super::protocol::{self, ReadRequest, ScanRequest, ViewRequest, method};
 use super::selecting::{SelectRequest, encode_selected, put_selected};
 use crate::encoding::command::read_selector;
@@ -20,7 +21,7 @@ use crate::net::{Hello, Service};
 use crate::service::auth::Caller;
 use crate::service::kv::{Backend, Kv};
 use crate::service::query::Want;
-use crate::service::{Status, TokenInfo, View, watch};
+use crate::service::{Indexes, Status, TokenInfo, View, watch};
 use crate::state_machine::{Effort, Need, put_consumer_record};
 
 /// Bytes of values in one page of a scan, about.
@@ -144,6 +145,23 @@ impl Answering {
         let views = self.views.clone();
         let selected = tokio::task::spawn_blocking(move || select(&kv, &views, &message));
         async move { selected.await.unwrap_or_else(|_| Err(ErrorKind::Internal.into())) }.boxed()
+    }
+
+    /// Apart as well: an index may have to be built.
+    fn index_page(&self, kv: Arc<Kv>, message: Vec<u8>) -> Answer {
+        let answer = tokio::task::spawn_blocking(move || {
+            let (read, request) = decode_page_request(&message)?;
+            let options = ReadOptions { consistency: Some(read.level), timeout_ms: Some(read.timeout_ms) };
+            Ok(encode_page(&kv.answer_page(&request, &options)?))
+        });
+        async move { answer.await.unwrap_or_else(|_| Err(ErrorKind::Internal.into())) }.boxed()
+    }
+
+    fn indexes(&self, kv: Arc<Kv>) -> Answer {
+        let listed = tokio::task::spawn_blocking(move || {
+            Indexes::new(Kv::clone(&kv)).list().map(|indexes| encode_indexes(&indexes))
+        });
+        async move { listed.await.unwrap_or_else(|_| Err(ErrorKind::Internal.into())) }.boxed()
     }
 
     fn close_view(&self, kv: &Kv, message: &[u8]) -> Result<Vec<u8>> {
@@ -284,6 +302,8 @@ impl Service for Answering {
             method::VIEW_SCAN => now(self.view_scan(&kv, &message)),
             method::CLOSE_VIEW => now(self.close_view(&kv, &message)),
             method::VIEW_SELECT => Ok(self.view_select(kv, message)),
+            method::INDEX_PAGE => Ok(self.index_page(kv, message)),
+            method::INDEXES => Ok(self.indexes(kv)),
             method::WATCH => Ok(watch::answer(kv, self.polls.clone(), message).boxed()),
             method::STATUS => now(self.status(&kv)),
             method::TOKENS => self.tokens(kv, &message),

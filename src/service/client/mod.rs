@@ -1,6 +1,7 @@
 //! Clients: the same verbs for a program that is no member, as messages to the members.
 
 mod answering;
+mod indexing;
 mod protocol;
 mod remote_view;
 mod selecting;

@@ -30,6 +30,10 @@ pub(super) mod method {
     pub(in crate::service) const WATCH: u16 = 108;
     /// One named watcher or all.
     pub(in crate::service) const CONSUMERS: u16 = 109;
+    /// A page of the keys of an index.
+    pub(in crate::service) const INDEX_PAGE: u16 = 110;
+    /// All indexes.
+    pub(in crate::service) const INDEXES: u16 = 111;
 }
 
 /// Asks for records, or for a view when there are no keys.

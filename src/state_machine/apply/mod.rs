@@ -2,10 +2,11 @@
 
 mod transaction;
 
-use std::sync::MutexGuard;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
 
 use super::history::{Change, History};
+use super::indexes::{Index, Indexed};
 use super::keyspace::{Content, StateMachine, Writer};
 use super::sessions::{Admission, Applied, Outcome, Refusal, put_outcome};
 use super::slot::{Current, Slot, Version};
@@ -95,11 +96,16 @@ struct Application<'a> {
     now_ms: u64,
     /// What the command's deadlines count from; `None` when they are points in time of the log's own.
     origin_ms: Option<u64>,
-    /// Whether it changes several keys, so that readers must not see a part of it.
+    /// Whether it may change several keys.
+    is_bulk: bool,
+    /// Whether readers wait for its end: they must not see a part of it.
     shared: bool,
     changed: bool,
     /// Slots to take out of the indexes once the command is published.
     removed: Vec<Slot>,
+    indexes: arc_swap::Guard<Arc<Vec<Arc<Index>>>>,
+    /// What indexes follow, when there are any.
+    indexed: Vec<Indexed>,
 }
 
 impl<'a> Application<'a> {
@@ -117,7 +123,8 @@ impl<'a> Application<'a> {
             writer.time_ms = stamp_ms;
             content.time_ms.store(stamp_ms, Ordering::Release);
         }
-        let shared = matches!(
+        let indexes = content.indexes.all();
+        let is_bulk = matches!(
             command.operation.unwrapped(),
             Operation::PutMany(_)
                 | Operation::DeleteMany(_)
@@ -126,6 +133,8 @@ impl<'a> Application<'a> {
                 | Operation::DeleteWhere(_)
                 | Operation::Transact(_)
         );
+        // A record that is known by its value is not seen before the indexes know it, nor after.
+        let shared = is_bulk || !indexes.is_empty();
         let (revision, now_ms) = (writer.revision + 1, writer.time_ms);
         Application {
             content,
@@ -136,9 +145,12 @@ impl<'a> Application<'a> {
             revision,
             now_ms,
             origin_ms: leader_ms.map(|_| command.stamp_ms),
+            is_bulk,
             shared,
             changed: false,
             removed: Vec::new(),
+            indexes,
+            indexed: Vec::new(),
         }
     }
 
@@ -193,6 +205,9 @@ impl<'a> Application<'a> {
             }
             Operation::DeleteWhere(selector) => self.delete_where(&selector)?,
             Operation::Transact(transaction) => self.transact(&transaction, owner)?,
+            Operation::CreateIndex { name, path } => self.defined(self.content.indexes.create(name, path)),
+            Operation::DropIndex(name) => self.defined(self.content.indexes.drop_index(name)),
+            Operation::RebuildIndex(name) => self.defined(self.content.indexes.rebuild(name)),
             Operation::CreateConsumer(item) => {
                 let (next, now_ms) = (Position::before(self.revision), self.now_ms);
                 let created = self.writer.consumers.create(&item, next, now_ms);
@@ -244,6 +259,10 @@ impl<'a> Application<'a> {
         Reply::Done { revision: 0 }
     }
 
+    fn defined(&self, outcome: Result<(), ErrorKind>) -> Outcome {
+        outcome.map(|()| self.unnumbered()).map_err(Refusal::from)
+    }
+
     /// A deadline by the state machine's time, with the lifetime that the origin meant by its own clock.
     fn deadline(&self, deadline_ms: u64) -> u64 {
         let Some(origin_ms) = self.origin_ms else { return deadline_ms };
@@ -265,12 +284,19 @@ impl<'a> Application<'a> {
                 !previous.is_tombstone() && (kind == EventKind::Expire || !previous.is_expired_at(self.now_ms))
             };
             let previous = previous.filter(is_there);
-            let change = Change { kind, is_bulk: self.shared, key, version, previous };
+            let change = Change { kind, is_bulk: self.is_bulk, key, version, previous };
             self.writer.recorder.note(self.history.retention(), self.revision, self.now_ms, &change);
         }
     }
 
+    fn index(&mut self, slot: &Slot, old: Option<Version>) {
+        self.indexed.push(Indexed { slot: slot.clone(), old, new: Some(slot.current().to_version()) });
+    }
+
     fn publish(mut self) {
+        if !self.indexed.is_empty() {
+            self.indexes.iter().for_each(|index| index.follow(&self.indexed));
+        }
         if self.changed {
             self.writer.revision = self.revision;
             self.content.published.store(self.revision, Ordering::Release);
@@ -367,6 +393,9 @@ impl<'a> Application<'a> {
                 if let Some(deadline_ms) = item.deadline_ms {
                     self.writer.expiry.insert(&slot, deadline_ms);
                 }
+                if !self.indexes.is_empty() {
+                    self.index(&slot, None);
+                }
             }
         }
     }
@@ -440,6 +469,9 @@ impl<'a> Application<'a> {
         self.note(kind, slot.key(), Some(&version), Some(&current));
         slot.replace(version);
         self.writer.expiry.change(slot, old.deadline_ms(), new_deadline_ms);
+        if !self.indexes.is_empty() {
+            self.index(slot, Some(current.to_version()));
+        }
     }
 
     /// Removes a record. Its slot leaves the indexes after the command is published, or when no view needs it.
@@ -458,6 +490,9 @@ impl<'a> Application<'a> {
             self.removed.push(slot.clone());
         }
         self.writer.expiry.change(slot, old.deadline_ms(), None);
+        if !self.indexes.is_empty() {
+            self.index(slot, Some(current.to_version()));
+        }
     }
 }
 

@@ -247,6 +247,9 @@ impl TokenRecord {
             | Operation::RevokeToken(_)
             | Operation::NoteTokenUse { .. }
             | Operation::Expire { .. }
+            | Operation::CreateIndex { .. }
+            | Operation::DropIndex(_)
+            | Operation::RebuildIndex(_)
             | Operation::Authorised { .. } => self.check_scope(Need::Admin),
         }
     }
