@@ -3,13 +3,15 @@
 #[path = "cluster/until.rs"]
 mod until;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use concord_kv::{
-    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, MemberRole, NewToken, NodeState,
-    Notice, PageOptions, Position, PutOptions, ReadOptions, Scopes, Selector, Value, Watch, WatchOptions, WatchStart,
+    ClientConfig, ClusterConfig, Concord, Config, Consistency, Durability, ErrorKind, HttpConfig, MemberRole, NewToken,
+    NodeState, Notice, PageOptions, Position, PutOptions, ReadOptions, Scopes, Selector, Serving, Value, Watch,
+    WatchOptions, WatchStart,
 };
 use until::until;
 
@@ -373,4 +375,39 @@ fn queries_of_members_and_clients_agree_and_removals_leave_equal_replicas() {
         let digests: Vec<_> = nodes.iter().map(|node| node.digest().unwrap()).collect();
         digests.iter().all(|digest| *digest == digests[0]).then_some(())
     });
+}
+
+/// Promised to programs in C and C++, which do not ignore that signal as ours do: a connection that its other side has closed
+/// ends no program.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_thread_that_writes_to_a_connection_lets_a_broken_pipe_end_its_program() {
+    const BROKEN_PIPE: u64 = 1 << 12;
+    let trio = Trio::new(Durability::Always);
+    let cluster = ClusterConfig { listen: trio.address(0), bootstrap_expect: 1, ..ClusterConfig::default() };
+    let cluster = Some(ClusterConfig { cookie: COOKIE.into(), ..cluster });
+    let http = HttpConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..HttpConfig::default() };
+    let config = Config { cluster, http, ..Config::at(&trio.dir(0)) };
+    let node = Concord::open(config.clone()).unwrap();
+    node.cluster().wait_ready(20_000).unwrap();
+    let _serving = Serving::start(&node, &config).unwrap().unwrap();
+    let _client = Concord::connect(ClientConfig::new(&trio.address(0), COOKIE)).unwrap();
+    let mut seen = BTreeSet::new();
+    // Threads of other tests may be at their first instruction.
+    until("all block the signal", || {
+        let mut all_block = true;
+        for task in std::fs::read_dir("/proc/self/task").unwrap() {
+            let Ok(status) = std::fs::read_to_string(task.unwrap().path().join("status")) else { continue };
+            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+            let name = field("Name:").to_owned();
+            if name.starts_with("concord-") {
+                all_block &= u64::from_str_radix(field("SigBlk:"), 16).unwrap() & BROKEN_PIPE != 0;
+                seen.insert(name);
+            }
+        }
+        all_block.then_some(())
+    });
+    for name in ["concord-raft", "concord-client", "concord-http"] {
+        assert!(seen.contains(name), "{name} is not among {seen:?}");
+    }
 }

@@ -35,7 +35,7 @@ pub(crate) use proof::{Attempts, Credential, SharedSecret, TokenKey};
 pub(crate) use server::{Gate, ServeOptions, Service, serve, source_of};
 #[cfg(test)]
 pub(crate) use sockets::{BoxStream, Listener};
-pub(crate) use sockets::{LocalListener, LocalSockets, Sockets, TcpSockets};
+pub(crate) use sockets::{LocalListener, LocalSockets, Sockets, TcpSockets, block_broken_pipe_signal};
 pub(crate) use tls::{ServerTls, Tls, TlsFiles};
 
 /// The bounds of connections; each says in `limits` what happens beyond it.

@@ -22,7 +22,7 @@ use super::types::Types;
 use crate::config::{ClusterConfig, Durability, EventHistory};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, Consistency};
-use crate::net::{Attempts, Service, Sockets};
+use crate::net::{Attempts, Service, Sockets, block_broken_pipe_signal};
 use crate::state_machine::StateMachine;
 #[cfg(test)]
 use crate::storage::Log;
@@ -126,6 +126,7 @@ impl Node {
         let thread = std::thread::Builder::new()
             .name("concord-raft".to_owned())
             .spawn(move || {
+                block_broken_pipe_signal();
                 let running = runner.run(stopped, move |outcome| drop(report.send(outcome)));
                 #[cfg(test)]
                 let running = seeded(random_seed, running);

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::http::front::Front;
-use crate::net::ServerTls;
+use crate::net::{ServerTls, block_broken_pipe_signal};
 use seats::Seats;
 
 /// Threads that speak HTTP.
@@ -96,6 +96,7 @@ impl Server {
             .worker_threads(THREADS)
             .max_blocking_threads(BLOCKING_THREADS)
             .thread_name("concord-http")
+            .on_thread_start(block_broken_pipe_signal)
             .enable_io()
             .enable_time()
             .build()
@@ -104,6 +105,7 @@ impl Server {
         let thread = std::thread::Builder::new()
             .name("concord-http".to_owned())
             .spawn(move || {
+                block_broken_pipe_signal();
                 runtime.block_on(serve(listeners, stopped));
                 runtime.shutdown_timeout(Duration::from_secs(1));
             })

@@ -1,5 +1,6 @@
 //! Sockets: the seam to the network. Nodes use TCP and, on their own machine, a local socket; a simulation puts its own here.
 
+mod broken_pipe;
 mod local;
 
 use std::io;
@@ -12,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
 
 use crate::limits;
+pub(crate) use broken_pipe::block_broken_pipe_signal;
 pub(crate) use local::{LocalListener, LocalSockets};
 
 /// Bytes in order, both ways.

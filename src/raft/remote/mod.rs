@@ -22,7 +22,7 @@ use crate::encoding::wire::WireReader;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Command, TokenId, TokenSecret};
 use crate::net::{CallError, Caller, ConnectOptions, Credential, Hello, NetLimits, Role, SharedSecret, Sockets, Tls};
-use crate::net::{TlsFiles, TokenKey};
+use crate::net::{TlsFiles, TokenKey, block_broken_pipe_signal};
 use crate::telemetry::Metrics;
 use known::Known;
 use way::RemoteWay;
@@ -84,6 +84,7 @@ impl Remote {
         let thread = std::thread::Builder::new()
             .name("concord-client".to_owned())
             .spawn(move || {
+                block_broken_pipe_signal();
                 runtime.block_on(async {
                     let _ = stopped.await;
                     let _ = tokio::time::timeout(DRAIN, batcher.close()).await;
