@@ -70,6 +70,18 @@ fn a_write_of_the_same_value_still_overwrites() {
     assert_good(&[call(1, 0, 20, Action::Delete, Outcome::Ok(Answer::DONE)), write(2, 3, 5, 7), read(3, 21, 22, None)]);
 }
 
+/// A delete that is answered with an old revision found nothing: one of unknown outcome may have come before it.
+#[test]
+fn a_delete_of_an_old_revision_may_follow_one_of_unknown_outcome() {
+    let of_revision = |revision| Outcome::Ok(Answer::Done { revision: Some(revision) });
+    let delete = |invoked, revision| call(0, invoked, invoked + 1, Action::Delete, of_revision(revision));
+    let written = call(0, 1, 2, Action::Write(5), of_revision(3));
+    assert_good(&[unknown(1, 0, Action::Delete), written.clone(), delete(3, 3)]);
+    assert_bad(&[written.clone(), delete(3, 3)], "");
+    assert_good(&[unknown(1, 0, Action::Delete), written.clone(), delete(3, 4)]);
+    assert_bad(&[unknown(1, 0, Action::Delete), written, delete(3, 3), read(0, 5, 6, Some(5))], "");
+}
+
 #[test]
 fn a_stale_read_is_seen() {
     assert_bad(&[write(0, 0, 1, 1), write(0, 2, 3, 2), read(1, 4, 5, Some(1))], "what the key can hold there: 2");

@@ -387,7 +387,7 @@ fn no_thread_that_writes_to_a_connection_lets_a_broken_pipe_end_its_program() {
     let cluster = ClusterConfig { listen: trio.address(0), bootstrap_expect: 1, ..ClusterConfig::default() };
     let cluster = Some(ClusterConfig { cookie: COOKIE.into(), ..cluster });
     let http = HttpConfig { listen: Some("127.0.0.1:0".parse().unwrap()), ..HttpConfig::default() };
-    let config = Config { cluster, http, ..Config::at(&trio.dir(0)) };
+    let config = Config { cluster, http, ..Config::at(trio.dir(0)) };
     let node = Concord::open(config.clone()).unwrap();
     node.cluster().wait_ready(20_000).unwrap();
     let _serving = Serving::start(&node, &config).unwrap().unwrap();

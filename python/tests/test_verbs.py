@@ -235,8 +235,8 @@ def test_status_and_members_tell_about_the_store(db):
 
 def test_each_error_is_its_own_class_with_its_code():
     classes = concord_kv.ConcordError.__subclasses__()
-    assert sorted(error.code for error in classes) == list(range(1, 27))
-    assert len({error.kind for error in classes}) == 26
+    assert sorted(error.code for error in classes) == list(range(1, 28))
+    assert len({error.kind for error in classes}) == 27
     assert issubclass(concord_kv.NotFoundError, KeyError)
     assert issubclass(concord_kv.TimedOutError, TimeoutError)
     assert issubclass(concord_kv.ForbiddenError, PermissionError)

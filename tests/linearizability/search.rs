@@ -195,15 +195,30 @@ impl<'a> Search<'a> {
                 Some(after) if answer.is_observation() && after == self.register => {
                     return vec![(Call::Answered(n), after)];
                 }
-                Some(_) if self.is_unseen && Register::overwrites(operation.action) => {}
-                Some(after) => choices.push((Call::Answered(n), after)),
-                None if Register::overwrites(operation.action) => {}
+                Some(_) if self.is_unseen && self.is_overwritten_by(operation.action) => {}
+                Some(after) => {
+                    if operation.action == Action::Delete {
+                        wants.add_answered(operation.action, answer);
+                    }
+                    choices.push((Call::Answered(n), after));
+                }
+                // Its revision is too low, and revisions only grow.
+                None if matches!(operation.action, Action::Write(_)) => {}
                 None => wants.add_answered(operation.action, answer),
             }
             n = self.next[n];
         }
         self.add_open(returned_min, wants, &mut choices);
         choices
+    }
+
+    /// Whether the action gives the same whatever is there, and tells nothing of it. An answer to a delete may: one of an older
+    /// revision tells that the key was missing already.
+    fn is_overwritten_by(&self, action: Action) -> bool {
+        match action {
+            Action::Delete => self.register.value().is_some(),
+            action => Register::overwrites(action),
+        }
     }
 
     /// The open calls that were invoked by then and may lead to what is wanted.

@@ -23,6 +23,8 @@ impl Wants {
             (Action::Read, Answer::Found { value, .. }) => self.values.push(value),
             (Action::Read | Action::PutIf { .. } | Action::DeleteIf(_), Answer::Missing)
             | (Action::PutNew(_), Answer::Done { .. }) => self.missing = true,
+            // Of a missing key it may tell any revision, which then says nothing of those that follow.
+            (Action::Delete, Answer::Done { revision }) => self.missing |= revision.is_some(),
             (Action::Increment(by), Answer::Sum(sum)) => {
                 self.values.extend(sum.checked_sub(by));
                 self.missing |= sum == by;

@@ -71,8 +71,8 @@ impl Indexes {
         Indexes { kv }
     }
 
-    /// Declares an index, and builds it on this node: about a second for a million records, in which readers go on and each
-    /// write waits for a look at a few hundred records at most. One of this name and path that is there already is fine.
+    /// Declares an index, and builds it on this node. Meanwhile readers go on, and a write waits for a look at 256 records at
+    /// most. One of this name and path that is there already is fine.
     ///
     /// # Errors
     /// `invalid_condition` for what is no path, with the column; `invalid_config` for a name that is not 1 to 64 bytes without
